@@ -1,0 +1,162 @@
+{#
+    Holds the inputs against the public contract (models/staging/_inputs__sources.yml) before any model
+    runs: bytes and dialect of CSV files, columns, types, keys, required cells. A fault stops the run
+    with the table, the column and the rule; no message holds a value.
+#}
+{% macro check_inputs() %}
+    {%- if execute -%}
+        {%- set faults = [] -%}
+        {%- do faults.extend(as_of_faults()) -%}
+        {%- do faults.extend(seed_faults()) -%}
+        {%- set readers = {} -%}
+        {%- for table in graph.sources.values() | selectattr('source_name', 'equalto', 'inputs') | sort(attribute='name') -%}
+            {%- set reader = input_reader(table, faults) -%}
+            {%- if reader -%}
+                {%- do readers.update({table.name: reader}) -%}
+                {%- do faults.extend(contract_faults(table, reader)) -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- if faults -%}
+            {{ exceptions.raise_compiler_error("inputs refused, nothing was read or changed:\n  " ~ faults | join("\n  ")) }}
+        {%- endif -%}
+        {%- if var('input') == 'files' -%}
+            {%- do run_query('create schema if not exists inputs') -%}
+            {%- for name, reader in readers.items() -%}
+                {%- do run_query('create or replace view inputs.' ~ name ~ ' as select * from ' ~ reader) -%}
+            {%- endfor -%}
+        {%- endif -%}
+        {%- do say_policy() -%}
+    {%- endif -%}
+{% endmacro %}
+
+{% macro as_of_faults() %}
+    {%- set is_future = run_query('select ' ~ as_of() ~ " > cast('" ~ run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f+00:00') ~ "' as timestamptz)").rows[0][0] -%}
+    {{ return(['var as_of: lies in the future'] if is_future else []) }}
+{% endmacro %}
+
+{# Seeds load by position, so bytes, dialect and header are read before dbt reads them. #}
+{% macro seed_faults() %}
+    {%- set faults = [] -%}
+    {%- for seed in graph.nodes.values() | selectattr('resource_type', 'equalto', 'seed') | sort(attribute='name') -%}
+        {%- do faults.extend(csv_faults(seed.original_file_path, seed.config.column_types.keys() | list, true)) -%}
+    {%- endfor -%}
+    {{ return(faults) }}
+{% endmacro %}
+
+{% macro csv_faults(path, columns, must_have_rows) %}
+    {%- set answer = run_query("select csv_faults('" ~ path | replace("'", "''") ~ "', '" ~ tojson(columns) ~ "', " ~ must_have_rows ~ ")") -%}
+    {{ return(fromjson(answer.rows[0][0])) }}
+{% endmacro %}
+
+{% macro csv_reader(path, columns) %}
+    {%- set types = [] -%}
+    {%- for column in columns -%}{%- do types.append("'" ~ column ~ "': 'VARCHAR'") -%}{%- endfor -%}
+    {{ return(
+        "read_csv('" ~ path | replace("'", "''") ~ "', columns = {" ~ types | join(', ')
+        ~ "}, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '', strict_mode = true)"
+    ) }}
+{% endmacro %}
+
+{# What to select an input table from, or none after a fault that makes reading it pointless. #}
+{% macro input_reader(table, faults) %}
+    {%- set columns = table.columns.keys() | list -%}
+    {%- set needs_rows = table.config.meta.get('needs_rows', false) -%}
+    {%- if var('input') == 'seeds' -%}
+        {%- set path = 'seeds/sample/' ~ table.name ~ '.csv' -%}
+        {{ return(csv_reader(path, columns) if not csv_faults(path, columns, needs_rows)) }}
+    {%- elif var('input') == 'files' -%}
+        {%- set folder = var('input_path') | string -%}
+        {%- if not folder or modules.re.search("[*?\\[\\]'\"\\n\\r]", folder) -%}
+            {%- set fault = "var input_path: write a folder, without quotes, line ends or any of * ? [ ]" -%}
+            {%- do faults.append(fault) if fault not in faults -%}
+            {{ return(none) }}
+        {%- endif -%}
+        {%- set stem = folder.rstrip('/') ~ '/' ~ table.name -%}
+        {%- if run_query("select file_exists('" ~ stem ~ ".parquet')").rows[0][0] -%}
+            {{ return("read_parquet('" ~ stem ~ ".parquet')") }}
+        {%- endif -%}
+        {%- set csv = csv_faults(stem ~ '.csv', columns, needs_rows) -%}
+        {%- do faults.extend(csv) -%}
+        {{ return(csv_reader(stem ~ '.csv', columns) if not csv) }}
+    {%- elif var('input') == 'tables' -%}
+        {%- set relation = adapter.get_relation(table.database, table.schema, table.name) -%}
+        {%- if not relation -%}
+            {%- do faults.append(table.name ~ ': no such relation in ' ~ table.database ~ '.' ~ table.schema) -%}
+        {%- endif -%}
+        {{ return(relation.render() if relation) }}
+    {%- else -%}
+        {%- set fault = 'var input: must be seeds, files or tables' -%}
+        {%- do faults.append(fault) if fault not in faults -%}
+        {{ return(none) }}
+    {%- endif -%}
+{% endmacro %}
+
+{# Types that may stand in for a contract type. An id that went through a floating-point number may be another. #}
+{% macro readable_types(data_type) %}
+    {%- set integers = ['TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT', 'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT', 'UHUGEINT'] -%}
+    {{ return({
+        'varchar': ['VARCHAR', 'UUID'] + integers,
+        'boolean': ['VARCHAR', 'BOOLEAN'],
+        'integer': ['VARCHAR'] + integers,
+        'bigint': ['VARCHAR'] + integers,
+        'timestamptz': ['VARCHAR', 'DATE', 'TIMESTAMP', 'TIMESTAMP_S', 'TIMESTAMP_MS', 'TIMESTAMP_NS', 'TIMESTAMP WITH TIME ZONE'],
+    }[data_type]) }}
+{% endmacro %}
+
+{% macro contract_faults(table, reader) %}
+    {%- set faults = [] -%}
+    {%- set found = {} -%}
+    {%- for row in run_query('describe select * from ' ~ reader).rows -%}
+        {%- do found.update({row[0]: row[1]}) -%}
+    {%- endfor -%}
+    {%- set keys = [] -%}
+    {%- set counts = [] -%}
+    {%- for column in table.columns.values() -%}
+        {%- set meta = column.config.meta -%}
+        {%- if column.name not in found -%}
+            {%- do faults.append(table.name ~ '.' ~ column.name ~ ': column is missing') -%}
+        {%- elif found[column.name] not in readable_types(column.data_type) -%}
+            {%- do faults.append(table.name ~ '.' ~ column.name ~ ': has type ' ~ found[column.name] ~ ', which is not read as ' ~ column.data_type) -%}
+        {%- else -%}
+            {%- set rules = [] -%}
+            {%- if column.data_type != 'varchar' -%}
+                {%- set readable = 'try_cast(' ~ column.name ~ ' as ' ~ column.data_type ~ ')' -%}
+                {%- do rules.append([column.name ~ ' is not null and ' ~ readable ~ ' is null', 'cannot be read as ' ~ column.data_type]) -%}
+                {%- if column.data_type == 'timestamptz' -%}
+                    {%- do rules.append(['not isfinite(' ~ readable ~ ')', 'is not a finite moment']) -%}
+                {%- endif -%}
+            {%- endif -%}
+            {%- if meta.get('key') -%}{%- do keys.append(column.name) -%}{%- endif -%}
+            {%- if meta.get('key') or meta.get('required') -%}
+                {%- do rules.append(["coalesce(trim(cast(" ~ column.name ~ " as varchar)), '') = ''", 'is required and empty']) -%}
+            {%- endif -%}
+            {%- if meta.get('accepted') -%}
+                {%- do rules.append([column.name ~ " not in ('" ~ meta.get('accepted') | join("', '") ~ "')", 'is none of ' ~ meta.get('accepted') | join(', ')]) -%}
+            {%- endif -%}
+            {%- for rule in rules -%}
+                {%- do counts.append(['count(*) filter (where ' ~ rule[0] ~ ')', table.name ~ '.' ~ column.name ~ ': ', ' rows in which it ' ~ rule[1]]) -%}
+            {%- endfor -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if keys and not faults -%}
+        {%- do counts.append(['count(*) - count(distinct (' ~ keys | join(', ') ~ '))', table.name ~ '.' ~ keys | join(' and ') ~ ': ', ' rows repeat the primary key of another']) -%}
+    {%- endif -%}
+    {%- if counts -%}
+        {%- set answers = run_query('select ' ~ counts | map(attribute=0) | join(', ') ~ ' from ' ~ reader).rows[0] -%}
+        {%- for count in counts -%}
+            {%- if answers[loop.index0] > 0 -%}
+                {%- do faults.append(count[1] ~ answers[loop.index0] ~ count[2]) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(faults) }}
+{% endmacro %}
+
+{# The policy that loosens rule 8 must be chosen, and is said aloud at every run. #}
+{% macro say_policy() %}
+    {%- set path = 'seeds/policy/audience_policy.csv' -%}
+    {%- set policy = run_query("select value from " ~ csv_reader(path, ['setting', 'value']) ~ " where setting = 'dual_purpose_policy'").rows -%}
+    {%- if policy and policy[0][0] == 'separate_collection' -%}
+        {%- do log('dual_purpose_policy is separate_collection: a value that a user also gave for protection may be matched through its own ads contact', info=true) -%}
+    {%- endif -%}
+{% endmacro %}

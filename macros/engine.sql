@@ -1,0 +1,26 @@
+{# What engines spell differently, and nothing else. #}
+
+{% macro matches(text, pattern) -%}
+    regexp_matches({{ text }}, {{ pattern }})
+{%- endmacro %}
+
+{% macro replace_matches(text, pattern, replacement) -%}
+    regexp_replace({{ text }}, {{ pattern }}, {{ replacement }}, 'g')
+{%- endmacro %}
+
+{% macro sha256_hex(text) -%}
+    sha256({{ text }})
+{%- endmacro %}
+
+{% macro compose_characters(text) -%}
+    {#- Unicode normalization form C; this engine has no NFKC -#}
+    nfc_normalize({{ text }})
+{%- endmacro %}
+
+{% macro base64_to_hex(text) -%}
+    lower(hex(from_base64({{ text }})))
+{%- endmacro %}
+
+{% macro add_days(moment, days) -%}
+    {{ moment }} + to_days({{ days }})
+{%- endmacro %}

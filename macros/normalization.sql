@@ -1,0 +1,307 @@
+{#
+    Normalization of identifiers (DESIGN 4.2) and block keys (4.3), in one place for the four staging
+    models that read values: contacts, list entries and the two kinds of suppressions.
+
+    `normalize_identifiers(relation)` writes the common table expressions that end in
+    `normalized_identifiers`: every column of the relation, which must have channel, value and
+    country_code (ISO 3166-1 alpha-2 of the record, may be null), and
+
+    normalized_value     e-mail: outer white space gone, A-Z in lower case, the form that every
+                         profile renders from; phone: E.164 with its plus; null when invalid
+    national_number      phone: the national significant number of the E.164 number
+    normalization_fault  null when valid, else unknown_channel, invalid_email, phone_no_country
+                         or invalid_phone
+    block_key            the wide class of the value (4.3), for invalid values too; null only when
+                         nothing remains of the value
+#}
+
+{# -- characters ---------------------------------------------------------------------------- #}
+
+{% macro white_space() -%}
+    {#- Unicode property White_Space -#}
+    {{ return("\u0009\u000a\u000b\u000c\u000d\u0020\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000") }}
+{%- endmacro %}
+
+{% macro zero_width() -%}
+    {{ return("\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff") }}
+{%- endmacro %}
+
+{% macro refused_email_characters() -%}
+    {#-
+        A character class of what is refused beyond ASCII: white space, zero-width, C1 controls,
+        smart quotes, and the letters whose case mapping grows to several characters or reaches ASCII
+        (UnicodeData and SpecialCasing), with the sigma that lower-cases by context: where engines
+        differ on them, one mailbox would get two keys, or two mailboxes one
+    -#}
+    {{ return("\u0080-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2018-\u201f\u2028\u2029\u202f\u205f-\u2064\u3000\ufeff"
+        ~ "\u00df\u0130\u0131\u0149\u017f\u01f0\u0390\u03a3\u03b0\u0587\u1e96-\u1e9a\u1e9e\u1f50\u1f52\u1f54\u1f56"
+        ~ "\u1f80-\u1faf\u1fb2-\u1fb4\u1fb6\u1fb7\u1fbc\u1fc2-\u1fc4\u1fc6\u1fc7\u1fcc\u1fd2\u1fd3\u1fd6\u1fd7"
+        ~ "\u1fe2-\u1fe4\u1fe6\u1fe7\u1ff2-\u1ff4\u1ff6\u1ff7\u1ffc\u212a\ufb00-\ufb06\ufb13-\ufb17") }}
+{%- endmacro %}
+
+{% macro full_width_ascii() -%}
+    {#- U+FF01 to U+FF5E, the full-width forms of ! to ~ -#}
+    {{ return("\uff01\uff02\uff03\uff04\uff05\uff06\uff07\uff08\uff09\uff0a\uff0b\uff0c\uff0d\uff0e\uff0f\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff1a\uff1b\uff1c\uff1d\uff1e\uff1f\uff20\uff21\uff22\uff23\uff24\uff25\uff26\uff27\uff28\uff29\uff2a\uff2b\uff2c\uff2d\uff2e\uff2f\uff30\uff31\uff32\uff33\uff34\uff35\uff36\uff37\uff38\uff39\uff3a\uff3b\uff3c\uff3d\uff3e\uff3f\uff40\uff41\uff42\uff43\uff44\uff45\uff46\uff47\uff48\uff49\uff4a\uff4b\uff4c\uff4d\uff4e\uff4f\uff50\uff51\uff52\uff53\uff54\uff55\uff56\uff57\uff58\uff59\uff5a\uff5b\uff5c\uff5d\uff5e") }}
+{%- endmacro %}
+
+{% macro printable_ascii() -%}
+    {#- ! to ~, with the quote doubled for SQL, in the order of full_width_ascii() -#}
+    {{ return("!\"#$%&''()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~") }}
+{%- endmacro %}
+
+{% macro phone_punctuation() -%}
+    {#- what libphonenumber lets stand between digits, letters excepted -#}
+    {{ return(white_space() ~ zero_width() ~ "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\uff0d./\uff0e\uff0f()\uff08\uff09[]\uff3b\uff3d~\u2053\u223c\uff5e") }}
+{%- endmacro %}
+
+{% macro trim_white_space(text) -%}
+    trim(both '{{ white_space() ~ zero_width() }}' from {{ text }})
+{%- endmacro %}
+
+{% macro lower_ascii(text) -%}
+    translate({{ text }}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')
+{%- endmacro %}
+
+{# -- e-mail -------------------------------------------------------------------------------- #}
+
+{% macro is_valid_email(text) -%}
+    {#-
+        One at sign, a local part, two domain labels or more, none empty, 254 characters at most. The
+        specials of RFC 5322 3.2.3, which only a quoted local part may hold, are refused
+    -#}
+    {%- set label = "!#-''*+/-9=?A-Z^-~\u00a1-\U0010ffff-" -%}
+    (
+        {{ matches(text, "'^[." ~ label ~ "]+@([" ~ label ~ "]+[.])+[" ~ label ~ "]+$'") }}
+        and not {{ matches(text, "'[" ~ refused_email_characters() ~ "]'") }}
+        and length({{ text }}) <= 254
+    )
+{%- endmacro %}
+
+{% macro fold_for_blocking(text) -%}
+    {#-
+        What remains of a value when everything is gone that could tell two spellings of one mailbox
+        apart: compatibility forms as far as the engine goes, invisible and forbidden characters, case
+    -#}
+    {%- set spelled = "translate(" ~ text ~ ", '" ~ full_width_ascii() ~ zero_width() ~ "', '" ~ printable_ascii() ~ "')" -%}
+    {{ replace_matches(
+        "replace(replace(translate(lower(translate(" ~ compose_characters(spelled) ~ ", '\u0130', 'i')), '\u017f\u03c2', 's\u03c3'), '\u00df', 'ss'), 'mailto:', '')",
+        "'[^!#-''*+.-9=?@A-Z^-~\u00a1-\U0010ffff-]'", "''"
+    ) }}
+{%- endmacro %}
+
+{% macro email_block_key(folded) -%}
+    {#-
+        Dots and the +suffix of the local part dropped on every domain, googlemail.com = gmail.com,
+        and all internationalized domains one class, since SQL cannot tell a U-label from its A-label
+    -#}
+    {%- set domain = "rtrim(split_part(" ~ folded ~ ", '@', 2), '.')" -%}
+    case
+        when {{ matches(folded, "'^[^@]*@[^@]*$'") }}
+            then translate(split_part(split_part({{ folded }}, '@', 1), '+', 1), '.', '') || '@' || case
+                when {{ matches(domain, "'(^|[.])xn--|[^ -~]'") }} then 'internationalized'
+                when {{ domain }} = 'googlemail.com' then 'gmail.com'
+                else {{ domain }}
+            end
+        else nullif({{ folded }}, '')
+    end
+{%- endmacro %}
+
+{# -- phone --------------------------------------------------------------------------------- #}
+
+{% macro calling_code(digits) -%}
+    {#- ITU-T E.164: zones 1 and 7 are codes by themselves; these have two digits; all others three -#}
+    case
+        when left({{ digits }}, 1) in ('1', '7') then left({{ digits }}, 1)
+        when left({{ digits }}, 2) in (
+            '20', '27', '30', '31', '32', '33', '34', '36', '39', '40', '41', '43', '44', '45', '46', '47',
+            '48', '49', '51', '52', '53', '54', '55', '56', '57', '58', '60', '61', '62', '63', '64', '65',
+            '66', '81', '82', '84', '86', '90', '91', '92', '93', '94', '95', '98'
+        ) then left({{ digits }}, 2)
+        else left({{ digits }}, 3)
+    end
+{%- endmacro %}
+
+{% macro has_possible_length(digits, possible_lengths) -%}
+    position('|' || cast(length({{ digits }}) as varchar) || '|' in '|' || {{ possible_lengths }} || '|') > 0
+{%- endmacro %}
+
+{% macro national_significant_number(digits, region, prefix_comes_first) -%}
+    {#-
+        The digits without the region's national prefix, where what is left has a possible length. A
+        prefix 0 always goes, since no number of such a region begins with 0; another prefix goes
+        first where it must be dialled, and last behind a calling code, where it is a slip
+    -#}
+    {%- set prefix = region ~ ".national_prefix" -%}
+    {%- set without_prefix = "substr(" ~ digits ~ ", length(" ~ prefix ~ ") + 1)" -%}
+    {%- set has_prefix -%}
+        left({{ digits }}, length({{ prefix }})) = {{ prefix }}
+            and {{ has_possible_length(without_prefix, region ~ ".possible_lengths") }}
+    {%- endset -%}
+    case
+        when {{ has_prefix }}{{ "" if prefix_comes_first else " and " ~ prefix ~ " = '0'" }} then {{ without_prefix }}
+        when {{ has_possible_length(digits, region ~ ".possible_lengths") }} then {{ digits }}
+        {%- if not prefix_comes_first %}
+        when {{ has_prefix }} then {{ without_prefix }}
+        {%- endif %}
+    end
+{%- endmacro %}
+
+{# -- the common table expressions ------------------------------------------------------------ #}
+
+{% macro normalize_identifiers(relation) %}
+phone_regions as (
+    select region_code, calling_code, is_main_region, international_prefix, national_prefix, possible_lengths
+    from {{ ref('phone_regions') }}
+),
+
+calling_codes as (
+    select calling_code, national_prefix, possible_lengths
+    from phone_regions
+    where is_main_region
+),
+
+trimmed as (
+    select
+        *,
+        {{ trim_white_space('value') }} as trimmed_value
+    from {{ relation }}
+),
+
+spelled as (
+    select
+        *,
+        case
+            when channel = 'phone'
+                then translate(
+                    trimmed_value,
+                    '{{ "\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff0b" ~ phone_punctuation() }}',
+                    '0123456789+'
+                )
+        end as phone_text,
+        case when channel = 'email' then {{ lower_ascii('trimmed_value') }} end as email_text,
+        channel = 'email' and {{ is_valid_email('trimmed_value') }} as is_valid_email
+    from trimmed
+),
+
+dialled as (
+    select
+        spelled.*,
+        record_regions.calling_code as record_calling_code,
+        record_regions.national_prefix,
+        record_regions.possible_lengths,
+        {{ matches('spelled.phone_text', "'^[+]?[0-9]+$'") }} as is_phone_text,
+        case
+            when left(spelled.phone_text, 1) = '+' then substr(spelled.phone_text, 2)
+            when left(spelled.phone_text, 2) = '00' then substr(spelled.phone_text, 3)
+        end as international_digits,
+        case
+            when record_regions.international_prefix <> '00'
+                and {{ matches("spelled.phone_text", "'^(' || record_regions.international_prefix || ')[1-9]'") }}
+                then {{ replace_matches("spelled.phone_text", "'^(' || record_regions.international_prefix || ')'", "''") }}
+        end as prefixed_digits
+    from spelled
+    left join phone_regions as record_regions
+        on spelled.country_code = record_regions.region_code
+),
+
+numbered as (
+    select
+        dialled.*,
+        case
+            when not dialled.is_phone_text then null
+            else {{ national_significant_number(
+                "substr(dialled.international_digits, length(international.calling_code) + 1)", "international", false) }}
+        end as international_number,
+        case
+            when not dialled.is_phone_text then null
+            else {{ national_significant_number(
+                "substr(dialled.prefixed_digits, length(prefixed.calling_code) + 1)", "prefixed", false) }}
+        end as prefixed_number,
+        case
+            when not dialled.is_phone_text or dialled.international_digits is not null then null
+            else {{ national_significant_number("dialled.phone_text", "dialled", true) }}
+        end as domestic_number,
+        international.calling_code as international_code,
+        prefixed.calling_code as prefixed_code
+    from dialled
+    left join calling_codes as international
+        on {{ calling_code('dialled.international_digits') }} = international.calling_code
+    left join calling_codes as prefixed
+        on {{ calling_code('dialled.prefixed_digits') }} = prefixed.calling_code
+),
+
+resolved as (
+    select
+        *,
+        case
+            when international_number is not null then international_code
+            when prefixed_number is not null then prefixed_code
+            else record_calling_code
+        end as calling_code,
+        coalesce(international_number, prefixed_number, domestic_number) as national_digits
+    from numbered
+),
+
+checked as (
+    select
+        *,
+        -- one digit over and over is a placeholder, not a number
+        case
+            when national_digits <> repeat(left(national_digits, 1), length(national_digits)) then national_digits
+        end as national_number
+    from resolved
+),
+
+normalized_identifiers as (
+    select
+        *,
+        case
+            when is_valid_email then email_text
+            when national_number is not null then '+' || calling_code || national_number
+        end as normalized_value,
+        case
+            when channel = 'email' then case when not coalesce(is_valid_email, false) then 'invalid_email' end
+            when channel = 'phone' then case
+                when national_number is not null then null
+                when is_phone_text and record_calling_code is null and international_digits is null
+                    then 'phone_no_country'
+                else 'invalid_phone'
+            end
+            else 'unknown_channel'
+        end as normalization_fault,
+        case
+            when is_valid_email and {{ matches('email_text', "'^[!-~]+$'") }}
+                then {{ email_block_key('email_text') }}
+            when channel = 'email'
+                then {{ email_block_key(fold_for_blocking('trimmed_value')) }}
+            when national_number is not null then '+' || calling_code || national_number
+            -- no number: the digits before the first letter, without leading zeros
+            else nullif(ltrim({{ replace_matches("phone_text", "'[A-Za-z].*$|[^0-9]'", "''") }}, '0'), '')
+        end as block_key
+    from checked
+)
+{% endmacro %}
+
+{# -- rendering ------------------------------------------------------------------------------- #}
+
+{% macro fold_mailbox(address, domains) -%}
+    {#- Dots and the +suffix gone from the local part on these domains; an empty rest has no key -#}
+    case
+        when split_part({{ address }}, '@', 2) in ({% for domain in domains %}'{{ domain }}'{{ ", " if not loop.last }}{% endfor %})
+            then nullif(translate(split_part(split_part({{ address }}, '@', 1), '+', 1), '.', ''), '')
+                || '@' || split_part({{ address }}, '@', 2)
+        else {{ address }}
+    end
+{%- endmacro %}
+
+{% macro render_identifier(normalized_value, rendering) -%}
+    {#- The text that a profile hashes; the seed normalization_profiles says which profile uses which -#}
+    case {{ rendering }}
+        when 'email_lower_case' then lower({{ normalized_value }})
+        when 'email_gmail_and_googlemail_folded'
+            then {{ fold_mailbox("lower(" ~ normalized_value ~ ")", ["gmail.com", "googlemail.com"]) }}
+        when 'email_ascii_lower_case_gmail_folded' then {{ fold_mailbox(normalized_value, ["gmail.com"]) }}
+        when 'phone_with_plus' then {{ normalized_value }}
+        when 'phone_digits' then substr({{ normalized_value }}, 2)
+    end
+{%- endmacro %}

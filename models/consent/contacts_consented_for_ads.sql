@@ -1,0 +1,48 @@
+-- THE GATE. The only door between contacts and lists, and it opens last: everything else in identity
+-- is built and tested before it.
+-- depends_on: {{ ref('consent_funnel') }}, {{ ref('measurement_events_shared') }}
+
+with contact_decisions as (
+    select contact_id, data_use, decision
+    from {{ ref('contact_decisions') }}
+),
+
+contacts as (
+    select
+        contact_id, user_id, channel, purpose, collected_at, verified_at,
+        normalized_value, national_number, block_key
+    from {{ ref('stg_contacts') }}
+),
+
+consent_states as (
+    select user_id, data_use, consent_event_id, consent_occurred_at, consent_expires_at
+    from {{ ref('consent_states') }}
+),
+
+-- only an accepted decision opens; under opt_out there may be no consent event behind it
+consented as (
+    select
+        contacts.contact_id,
+        contacts.user_id,
+        contacts.channel,
+        contact_decisions.data_use,
+        contacts.purpose,
+        consent_states.consent_event_id,
+        consent_states.consent_occurred_at,
+        consent_states.consent_expires_at,
+        contacts.collected_at,
+        contacts.verified_at,
+        contacts.normalized_value,
+        contacts.national_number,
+        contacts.block_key
+    from contact_decisions
+    inner join contacts
+        on contact_decisions.contact_id = contacts.contact_id
+    left join consent_states
+        on
+            contacts.user_id = consent_states.user_id
+            and contact_decisions.data_use = consent_states.data_use
+    where contact_decisions.decision = 'accepted'
+)
+
+select * from consented

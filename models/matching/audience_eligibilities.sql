@@ -1,0 +1,104 @@
+with audience_lists as (
+    select
+        list_id, list_kind, advertiser_id, partner_id, created_at, expires_at, lawful_basis_attested_at
+    from {{ ref('stg_audience_lists') }}
+),
+
+advertisers as (
+    select advertiser_id, is_active, terms_accepted_at
+    from {{ ref('stg_advertisers') }}
+),
+
+partners as (
+    select partner_id, is_active
+    from {{ ref('stg_partners') }}
+),
+
+partner_licences as (
+    select
+        partner_id,
+        advertiser_id,
+        list_id,
+        ends_at,
+        coalesce(starts_at <= {{ as_of() }}, false)
+        and (ends_at is null or ends_at > {{ as_of() }})
+        and (revoked_at is null or revoked_at > {{ as_of() }}) as is_in_force
+    from {{ ref('stg_partner_licences') }}
+),
+
+-- of several licences in force the longest counts, and one without an end is longest
+licensed as (
+    select
+        list_id,
+        partner_id,
+        advertiser_id,
+        bool_or(is_in_force) as is_licence_in_force,
+        case
+            when not bool_or(is_in_force and ends_at is null) then max(case when is_in_force then ends_at end)
+        end as licence_ends_at
+    from partner_licences
+    group by list_id, partner_id, advertiser_id
+),
+
+-- one audience per tailored list, and per partner list and advertiser with any licence of it
+candidates as (
+    select
+        list_id, list_kind, advertiser_id, partner_id, created_at, expires_at, lawful_basis_attested_at,
+        cast(null as boolean) as is_licence_in_force,
+        cast(null as timestamptz) as licence_ends_at
+    from audience_lists
+    where list_kind = 'tailored'
+
+    union all
+
+    select
+        audience_lists.list_id,
+        audience_lists.list_kind,
+        licensed.advertiser_id,
+        audience_lists.partner_id,
+        audience_lists.created_at,
+        audience_lists.expires_at,
+        audience_lists.lawful_basis_attested_at,
+        licensed.is_licence_in_force,
+        licensed.licence_ends_at
+    from audience_lists
+    inner join licensed
+        on
+            audience_lists.list_id = licensed.list_id
+            and audience_lists.partner_id = licensed.partner_id
+    where audience_lists.list_kind = 'partner'
+),
+
+-- DESIGN 4.4: the first that applies; null when nothing stands against members
+judged as (
+    select
+        candidates.list_id,
+        candidates.advertiser_id,
+        candidates.list_kind,
+        candidates.partner_id,
+        candidates.expires_at as list_expires_at,
+        candidates.licence_ends_at,
+        case
+            when candidates.created_at is null or candidates.created_at > {{ as_of() }} then 'not_created'
+            when candidates.expires_at <= {{ as_of() }} then 'expired'
+            when
+                candidates.lawful_basis_attested_at is null
+                or candidates.lawful_basis_attested_at > {{ as_of() }}
+                then 'not_attested'
+            when candidates.list_kind = 'partner' and not coalesce(partners.is_active, false)
+                then 'partner_inactive'
+            when candidates.list_kind = 'partner' and not candidates.is_licence_in_force
+                then 'licence_not_in_force'
+            when not coalesce(advertisers.is_active, false) then 'advertiser_inactive'
+            when advertisers.terms_accepted_at is null or advertisers.terms_accepted_at > {{ as_of() }}
+                then 'terms_not_accepted'
+        end as refused_status
+    from candidates
+    left join advertisers
+        on candidates.advertiser_id = advertisers.advertiser_id
+    left join partners
+        on candidates.partner_id = partners.partner_id
+    where candidates.advertiser_id is not null
+)
+
+select * from judged

@@ -1,0 +1,78 @@
+with audience_eligibilities as (
+    select list_id, advertiser_id, list_kind, partner_id, list_expires_at, licence_ends_at
+    from {{ ref('audience_eligibilities') }}
+    where refused_status is null
+),
+
+list_matches as (
+    select
+        list_id, contact_id, user_id, channel, purpose, consent_event_id, matched_at, valid_until
+    from {{ ref('list_matches') }}
+),
+
+contacts as (
+    select distinct contact_id, channel, normalized_value, national_number, block_key
+    from {{ ref('contacts_consented_for_ads') }}
+),
+
+advertiser_suppressions as (
+    select advertiser_id, channel, block_key
+    from {{ ref('stg_advertiser_suppressions') }}
+    where added_at is null or added_at <= {{ as_of() }}
+),
+
+contact_block_keys as (
+    select contact_id, channel, block_key
+    from contacts
+
+    union all
+
+    select contact_id, channel, national_number as block_key
+    from contacts
+    where channel = 'phone'
+
+    union all
+
+    select contact_id, channel, substr(normalized_value, 2) as block_key
+    from contacts
+    where channel = 'phone'
+),
+
+suppressed_contacts as (
+    select advertiser_suppressions.advertiser_id, contact_block_keys.contact_id
+    from advertiser_suppressions
+    inner join contact_block_keys
+        on
+            advertiser_suppressions.channel = contact_block_keys.channel
+            and advertiser_suppressions.block_key = contact_block_keys.block_key
+),
+
+matched as (
+    select
+        audience_eligibilities.list_id,
+        audience_eligibilities.advertiser_id,
+        audience_eligibilities.list_kind,
+        audience_eligibilities.partner_id,
+        list_matches.user_id,
+        list_matches.contact_id,
+        list_matches.channel,
+        list_matches.purpose,
+        list_matches.consent_event_id,
+        list_matches.matched_at,
+        least(
+            list_matches.valid_until,
+            audience_eligibilities.list_expires_at,
+            audience_eligibilities.licence_ends_at
+        ) as valid_until
+    from audience_eligibilities
+    inner join list_matches
+        on audience_eligibilities.list_id = list_matches.list_id
+    where not exists (
+        select 1 from suppressed_contacts
+        where
+            suppressed_contacts.advertiser_id = audience_eligibilities.advertiser_id
+            and suppressed_contacts.contact_id = list_matches.contact_id
+    )
+)
+
+select * from matched

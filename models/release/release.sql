@@ -1,0 +1,34 @@
+with rows_by_relation as (
+    select 'audiences' as relation, count(*) as relation_rows from {{ ref('release_audiences') }}
+
+    union all
+
+    select 'list_reports' as relation, count(*) as relation_rows from {{ ref('release_list_reports') }}
+
+    union all
+
+    select 'tailored_audience_members' as relation, count(*) as relation_rows
+    from {{ ref('release_tailored_audience_members') }}
+
+    union all
+
+    select 'partner_audience_members' as relation, count(*) as relation_rows
+    from {{ ref('release_partner_audience_members') }}
+
+    union all
+
+    select 'member_explanations' as relation, count(*) as relation_rows from {{ ref('member_explanations') }}
+),
+
+counted as (
+    select
+        {{ as_of() }} as as_of,
+        max(case when relation = 'audiences' then relation_rows end) as audiences,
+        max(case when relation = 'list_reports' then relation_rows end) as list_reports,
+        max(case when relation = 'tailored_audience_members' then relation_rows end) as tailored_audience_members,
+        max(case when relation = 'partner_audience_members' then relation_rows end) as partner_audience_members,
+        max(case when relation = 'member_explanations' then relation_rows end) as member_explanations
+    from rows_by_relation
+)
+
+select * from counted

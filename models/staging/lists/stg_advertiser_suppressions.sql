@@ -1,0 +1,25 @@
+with source as (
+    select suppression_id, channel, value, advertiser_id, added_at
+    from {{ input_table('raw_suppressions') }}
+    where nullif(trim(advertiser_id), '') is not null
+),
+
+located as (
+    select
+        cast(suppression_id as varchar) as suppression_id,
+        channel,
+        value,
+        cast(advertiser_id as varchar) as advertiser_id,
+        cast(added_at as timestamptz) as added_at,
+        cast(null as varchar) as country_code
+    from source
+),
+
+{{ normalize_identifiers('located') }},
+
+renamed as (
+    select suppression_id, advertiser_id, channel, block_key, added_at
+    from normalized_identifiers
+)
+
+select * from renamed
