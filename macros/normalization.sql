@@ -125,23 +125,27 @@
     position('|' || cast(length({{ digits }}) as varchar) || '|' in '|' || {{ possible_lengths }} || '|') > 0
 {%- endmacro %}
 
-{% macro national_significant_number(digits, region, prefix_comes_first) -%}
+{% macro national_significant_number(digits, region, is_domestic) -%}
     {#-
         The digits without the region's national prefix, where what is left has a possible length. A
         prefix 0 always goes, since no number of such a region begins with 0; another prefix goes
         first where it must be dialled, and last behind a calling code, where it is a slip
     -#}
-    {%- set prefix = region ~ ".national_prefix" -%}
-    {%- set without_prefix = "substr(" ~ digits ~ ", length(" ~ prefix ~ ") + 1)" -%}
-    {%- set has_prefix -%}
-        left({{ digits }}, length({{ prefix }})) = {{ prefix }}
-            and {{ has_possible_length(without_prefix, region ~ ".possible_lengths") }}
-    {%- endset -%}
+    {%- set lengths = region ~ ".possible_lengths" -%}
     case
-        when {{ has_prefix }}{{ "" if prefix_comes_first else " and " ~ prefix ~ " = '0'" }} then {{ without_prefix }}
-        when {{ has_possible_length(digits, region ~ ".possible_lengths") }} then {{ digits }}
-        {%- if not prefix_comes_first %}
-        when {{ has_prefix }} then {{ without_prefix }}
+        {%- for column in ["national_prefix", "other_national_prefix"] %}
+        {%- set prefix = region ~ "." ~ column %}
+        {%- set rest = "substr(" ~ digits ~ ", length(" ~ prefix ~ ") + 1)" %}
+        when left({{ digits }}, length({{ prefix }})) = {{ prefix }}
+            {{- "" if is_domestic else " and " ~ prefix ~ " = '0'" }} and {{ has_possible_length(rest, lengths) }}
+            then {{ rest }}
+        {%- endfor %}
+        when {{ has_possible_length(digits, lengths) }} then {{ digits }}
+        {%- if not is_domestic %}
+        {%- set rest = "substr(" ~ digits ~ ", length(" ~ region ~ ".national_prefix) + 1)" %}
+        when left({{ digits }}, length({{ region }}.national_prefix)) = {{ region }}.national_prefix
+            and {{ has_possible_length(rest, lengths) }}
+            then {{ rest }}
         {%- endif %}
     end
 {%- endmacro %}
@@ -150,12 +154,14 @@
 
 {% macro normalize_identifiers(relation) %}
 phone_regions as (
-    select region_code, calling_code, is_main_region, international_prefix, national_prefix, possible_lengths
+    select
+        region_code, calling_code, is_main_region, international_prefix, national_prefix,
+        other_national_prefix, possible_lengths
     from {{ ref('phone_regions') }}
 ),
 
 calling_codes as (
-    select calling_code, national_prefix, possible_lengths
+    select calling_code, national_prefix, other_national_prefix, possible_lengths
     from phone_regions
     where is_main_region
 ),
@@ -183,25 +189,36 @@ spelled as (
     from trimmed
 ),
 
+folded as (
+    select
+        *,
+        case
+            when is_valid_email and {{ matches('email_text', "'^[!-~]+$'") }} then email_text
+            when channel = 'email' then {{ fold_for_blocking('trimmed_value') }}
+        end as folded_email
+    from spelled
+),
+
 dialled as (
     select
-        spelled.*,
+        folded.*,
         record_regions.calling_code as record_calling_code,
         record_regions.national_prefix,
+        record_regions.other_national_prefix,
         record_regions.possible_lengths,
-        {{ matches('spelled.phone_text', "'^[+]?[0-9]+$'") }} as is_phone_text,
+        {{ matches('folded.phone_text', "'^[+]?[0-9]+$'") }} as is_phone_text,
         case
-            when left(spelled.phone_text, 1) = '+' then substr(spelled.phone_text, 2)
-            when left(spelled.phone_text, 2) = '00' then substr(spelled.phone_text, 3)
+            when left(folded.phone_text, 1) = '+' then substr(folded.phone_text, 2)
+            when left(folded.phone_text, 2) = '00' then substr(folded.phone_text, 3)
         end as international_digits,
         case
             when record_regions.international_prefix <> '00'
-                and {{ matches("spelled.phone_text", "'^(' || record_regions.international_prefix || ')[1-9]'") }}
-                then {{ replace_matches("spelled.phone_text", "'^(' || record_regions.international_prefix || ')'", "''") }}
+                and {{ matches("folded.phone_text", "'^(' || record_regions.international_prefix || ')[1-9]'") }}
+                then {{ replace_matches("folded.phone_text", "'^(' || record_regions.international_prefix || ')'", "''") }}
         end as prefixed_digits
-    from spelled
+    from folded
     left join phone_regions as record_regions
-        on spelled.country_code = record_regions.region_code
+        on folded.country_code = record_regions.region_code
 ),
 
 numbered as (
@@ -270,10 +287,7 @@ normalized_identifiers as (
             else 'unknown_channel'
         end as normalization_fault,
         case
-            when is_valid_email and {{ matches('email_text', "'^[!-~]+$'") }}
-                then {{ email_block_key('email_text') }}
-            when channel = 'email'
-                then {{ email_block_key(fold_for_blocking('trimmed_value')) }}
+            when channel = 'email' then {{ email_block_key('folded_email') }}
             when national_number is not null then '+' || calling_code || national_number
             -- no number: the digits before the first letter, without leading zeros
             else nullif(ltrim({{ replace_matches("phone_text", "'[A-Za-z].*$|[^0-9]'", "''") }}, '0'), '')

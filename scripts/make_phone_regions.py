@@ -20,6 +20,7 @@ COLUMNS = [
     "is_main_region",
     "international_prefix",
     "national_prefix",
+    "other_national_prefix",
     "possible_lengths",
 ]
 DEFAULT_OUT = Path(__file__).parent.parent / "seeds" / "policy" / "phone_regions.csv"
@@ -30,14 +31,31 @@ def portable(pattern: str | None) -> str | None:
     return re.sub(r"\\d", "[0-9]", pattern) if pattern else None
 
 
+def national_prefixes(metadata: PhoneMetadata) -> list[str]:
+    """What may be dialled before a national number, the two longest, longest first, its own before others.
+
+    Only literal prefixes: parsing rules that rewrite the number (Argentine mobiles, island numbers
+    without their area code) are left out, and tests/python/test_phone_numbers.py lists what that costs.
+    """
+    spelled_out = re.sub(r"(\d)(\d)\?", r"\1\2|\1", metadata.national_prefix_for_parsing or "")
+    spelled_out = re.sub(r"\[(\d)(\d)\]", r"\1|\2", spelled_out)
+    literals = [part for part in spelled_out.split("|") if part.isdigit() and len(part) < 6]
+    prefixes = set(literals if re.fullmatch(r"[\d|]+", spelled_out) else [])
+    if metadata.national_prefix:
+        prefixes.add(metadata.national_prefix)
+    return sorted(prefixes, key=lambda prefix: (-len(prefix), prefix != metadata.national_prefix))
+
+
 def region_row(region: str, metadata: PhoneMetadata, is_main_region: bool) -> dict[str, object]:
     """One seed row. Lengths are those of national numbers; local-only lengths are left out."""
+    first, second, *_ = [*national_prefixes(metadata), None, None]
     return {
         "region_code": region,
         "calling_code": metadata.country_code,
         "is_main_region": str(is_main_region).lower(),
         "international_prefix": portable(metadata.international_prefix),
-        "national_prefix": metadata.national_prefix,
+        "national_prefix": first,
+        "other_national_prefix": second,
         "possible_lengths": "|".join(str(n) for n in metadata.general_desc.possible_length),
     }
 
