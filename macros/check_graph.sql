@@ -81,3 +81,22 @@
     {%- set without_jinja = modules.re.sub('(?s)\\{\\{.*?\\}\\}|\\{%.*?%\\}', ' jinja ', without_comments) -%}
     {{ return(modules.re.sub('\\s+', ' ', without_jinja) | lower) }}
 {% endmacro %}
+
+{# Whether some path leads from the gate down to the model of this name. #}
+{% macro has_path_from_gate(name) %}
+    {%- set found = [] -%}
+    {%- set seen = [] -%}
+    {%- set stack = ['model.' ~ project_name ~ '.' ~ name] -%}
+    {%- for _ in range(graph.nodes | length) if stack -%}
+        {%- set current = stack.pop() -%}
+        {%- for parent in graph.nodes.get(current, {}).get('depends_on', {}).get('nodes', []) -%}
+            {%- if parent.split('.')[-1] == 'contacts_consented_for_ads' -%}
+                {%- do found.append(current) -%}
+            {%- elif parent not in seen -%}
+                {%- do seen.append(parent) -%}
+                {%- do stack.append(parent) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(found | length > 0) }}
+{% endmacro %}

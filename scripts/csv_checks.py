@@ -37,9 +37,11 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
 try:
+    from duckdb.func import FunctionNullHandling
     from duckdb.sqltypes import BOOLEAN, VARCHAR
 except ImportError:  # duckdb before 1.4
-    from duckdb.typing import BOOLEAN, VARCHAR
+    from duckdb.functional import FunctionNullHandling  # type: ignore[no-redef]
+    from duckdb.typing import BOOLEAN, VARCHAR  # type: ignore[no-redef]
 
 CELL_LIMIT = 131_072
 """Characters in one cell: the default limit of Python's csv module, which dbt's seeds meet too."""
@@ -133,8 +135,7 @@ def csv_faults(path: str, columns: list[str], must_have_rows: bool) -> list[str]
     """Say what keeps a file from being a plain RFC 4180 CSV in UTF-8 with exactly this header.
 
     The file is read once, from its start to its end or to the first fault that leaves the rest
-    without a meaning, in memory that
-    is bounded by one record, however long the file is or its first line.
+    without a meaning, in memory bounded by one record, however long the file or its first line is.
 
     Args:
         path: the file; its stem is the table's name in messages.
@@ -270,8 +271,8 @@ def _record_faults(stream: BinaryIO, columns: list[str], must_have_rows: bool) -
             yield "line 1: a header without rows, where rows are required"
     except csv.Error as error:
         text = "".join(lines.record)
-        rule = _delimiter_fault(text, columns) if start == 1 else None
-        rule = rule or _parser_rule(str(error), text, spans_lines=reader.line_num > start)
+        hint = _delimiter_fault(text, columns) if start == 1 else None
+        rule = hint or _parser_rule(str(error), text, spans_lines=reader.line_num > start)
         yield _located(start, reader.line_num, text, columns, rule)
     except UnreadableLine as error:
         # The parser counts the lines it was given; a line refused here comes after them.
@@ -507,6 +508,6 @@ class Plugin(BasePlugin):
                     function,
                     parameters,
                     result,
+                    null_handling=FunctionNullHandling.SPECIAL,
                     side_effects=True,
-                    null_handling="special",
                 )

@@ -1,0 +1,44 @@
+{#
+    What several invariants need and must not take from the models they check: contacts straight from
+    the input, normalized here once more. Ends in `normalized_identifiers`, one row per raw contact.
+#}
+{% macro normalized_raw_contacts() %}
+raw_contacts as (
+    select
+        contacts.contact_id,
+        contacts.user_id,
+        contacts.channel,
+        contacts.value,
+        contacts.purpose,
+        cast(contacts.collected_at as timestamptz) as collected_at,
+        cast(contacts.verified_at as timestamptz) as verified_at,
+        cast(contacts.removed_at as timestamptz) as removed_at,
+        users.country_code
+    from {{ input_table('raw_contacts') }} as contacts
+    left join {{ input_table('raw_users') }} as users
+        on contacts.user_id = users.user_id
+),
+
+{{ normalize_identifiers('raw_contacts') }}
+{% endmacro %}
+
+{# Suppressions straight from the input, normalized here once more: `normalized_identifiers`. #}
+{% macro normalized_raw_suppressions() %}
+raw_suppressions as (
+    select
+        suppression_id,
+        channel,
+        value,
+        nullif(trim(advertiser_id), '') as advertiser_id,
+        cast(null as varchar) as country_code
+    from {{ input_table('raw_suppressions') }}
+    where added_at is null or cast(added_at as timestamptz) <= {{ as_of() }}
+),
+
+{{ normalize_identifiers('raw_suppressions') }}
+{% endmacro %}
+
+{# Whether the block key on the left meets the contact on the right (DESIGN 4.3). #}
+{% macro block_keys_meet(block_key, contact) -%}
+    {{ block_key }} in ({{ contact }}.block_key, {{ contact }}.national_number, ltrim({{ contact }}.normalized_value, '+'))
+{%- endmacro %}

@@ -1,0 +1,53 @@
+-- A returned row is a policy setting that is missing, unknown or out of range, or a data use without an
+-- opt_in row for every country. A minimum of 0, -1 or text must never let a list through.
+
+with settings as (
+    select setting, value
+    from {{ ref('audience_policy') }}
+),
+
+required_settings as (
+    select 'min_audience_size' as setting
+    union all
+    select 'size_rounding' as setting
+    union all
+    select 'dual_purpose_policy' as setting
+),
+
+required_rules as (
+    select data_use from {{ ref('list_kinds') }}
+    union all
+    select 'ads.measurement' as data_use
+)
+
+select required_settings.setting as fault
+from required_settings
+where not exists (
+    select 1 from settings
+    where
+        settings.setting = required_settings.setting
+        and case settings.setting
+            when 'dual_purpose_policy' then settings.value in ('exclude', 'separate_collection')
+            else {{ matches('settings.value', "'^[1-9][0-9]{0,8}$'") }}
+        end
+)
+
+union all
+
+select setting as fault
+from settings
+where not exists (
+    select 1 from required_settings where required_settings.setting = settings.setting
+)
+
+union all
+
+select required_rules.data_use as fault
+from required_rules
+where not exists (
+    select 1 from {{ ref('consent_rules') }} as rules
+    where
+        rules.data_use = required_rules.data_use
+        and rules.country_code = '*'
+        and rules.choice_model = 'opt_in'
+)

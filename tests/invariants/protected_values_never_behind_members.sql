@@ -1,0 +1,37 @@
+-- A returned row is a member whose membership rests on a value that the same user also gave for
+-- protection, in whatever spelling, according to the raw input. Under `separate_collection` the policy
+-- lets such values through by their own ads contact, and nothing is left to assert.
+
+with explanations as (
+    select list_id, advertiser_id, user_id, contact_id
+    from {{ ref('member_explanations') }}
+),
+
+policy as (
+    select value
+    from {{ ref('audience_policy') }}
+    where setting = 'dual_purpose_policy'
+),
+
+{{ normalized_raw_contacts() }},
+
+protective_contacts as (
+    select normalized_identifiers.user_id, normalized_identifiers.channel, normalized_identifiers.block_key
+    from normalized_identifiers
+    left join {{ ref('purposes') }} as purposes
+        on normalized_identifiers.purpose = purposes.purpose
+    where
+        (purposes.purpose is null or purposes.is_protective or not purposes.is_assignable)
+        and (normalized_identifiers.collected_at is null or normalized_identifiers.collected_at <= {{ as_of() }})
+)
+
+select explanations.list_id, explanations.advertiser_id, explanations.user_id, explanations.contact_id
+from explanations
+inner join normalized_identifiers
+    on explanations.contact_id = normalized_identifiers.contact_id
+inner join protective_contacts
+    on
+        normalized_identifiers.user_id = protective_contacts.user_id
+        and normalized_identifiers.channel = protective_contacts.channel
+        and {{ block_keys_meet('protective_contacts.block_key', 'normalized_identifiers') }}
+where not exists (select 1 from policy where value = 'separate_collection')

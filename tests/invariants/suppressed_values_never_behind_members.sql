@@ -1,0 +1,19 @@
+-- A returned row is a membership that rests on a value which the raw input says somebody asked every
+-- advertiser, or this one, to leave alone, in whatever spelling.
+
+with explanations as (
+    select list_id, advertiser_id, user_id, contact_id
+    from {{ ref('member_explanations') }}
+),
+
+{{ normalized_raw_suppressions() }}
+
+select explanations.list_id, explanations.advertiser_id, explanations.user_id, explanations.contact_id
+from explanations
+inner join {{ ref('contacts_consented_for_ads') }} as gate
+    on explanations.contact_id = gate.contact_id
+inner join normalized_identifiers
+    on
+        gate.channel = normalized_identifiers.channel
+        and {{ block_keys_meet('normalized_identifiers.block_key', 'gate') }}
+where coalesce(normalized_identifiers.advertiser_id, explanations.advertiser_id) = explanations.advertiser_id
