@@ -29,11 +29,11 @@
 {% macro refused_email_characters() -%}
     {#-
         A character class of what is refused beyond ASCII: white space, zero-width, C1 controls,
-        smart quotes, and the letters whose case mapping grows to several characters or reaches ASCII
+        smart quotes, full-width forms, and the letters whose case mapping grows to several characters or reaches ASCII
         (UnicodeData and SpecialCasing), with the sigma that lower-cases by context: where engines
         differ on them, one mailbox would get two keys, or two mailboxes one
     -#}
-    {{ return("\u0080-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2018-\u201f\u2028\u2029\u202f\u205f-\u2064\u3000\ufeff"
+    {{ return("\u0080-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2018-\u201f\u2028\u2029\u202f\u205f-\u2064\u3000\ufeff\uff00-\uffef"
         ~ "\u00df\u0130\u0131\u0149\u017f\u01f0\u0390\u03a3\u03b0\u0587\u1e96-\u1e9a\u1e9e\u1f50\u1f52\u1f54\u1f56"
         ~ "\u1f80-\u1faf\u1fb2-\u1fb4\u1fb6\u1fb7\u1fbc\u1fc2-\u1fc4\u1fc6\u1fc7\u1fcc\u1fd2\u1fd3\u1fd6\u1fd7"
         ~ "\u1fe2-\u1fe4\u1fe6\u1fe7\u1ff2-\u1ff4\u1ff6\u1ff7\u1ffc\u212a\ufb00-\ufb06\ufb13-\ufb17") }}

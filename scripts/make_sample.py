@@ -9,8 +9,9 @@ through.
 
 How to read it: `PLANTED` are small groups of users, one function per rule, whose users come first
 (u0001, u0002, ...); `POPULATION` are the large groups that fill the audiences; `LISTS` says who
-uploads what. Nothing happens after `STORY_END`, and what expires has expired before it, so that a
-build on any later day gives the same answer.
+uploads what; `CANARIES` stand in every list, to match nothing or to match always. Nothing happens
+after `STORY_END`, and what expires has expired before it, so that a build on any later day gives
+the same answer (the one exception: membership in l07 runs out in 2046).
 
 Every value is fictional: e-mail at example.com, .org and .net (RFC 2606), phone numbers from
 ranges that regulators keep for fiction (NANPA 555-01XX, Ofcom, ARCEP, ACMA).
@@ -787,6 +788,95 @@ PLANTED: tuple[Callable[[World], Iterator[Person]], ...] = (
 )
 
 
+# -- canaries: accounts that two tests know by the prefix of their user_id -------------------------
+
+
+class Canary(NamedTuple):
+    """One canary, and the address and number that stand in every list."""
+
+    user_id: str
+    country: str
+    email: Email
+    phone: Phone
+
+    @property
+    def identifiers(self) -> tuple[Identifier, Identifier]:
+        """The address and the number."""
+        return self.email, self.phone
+
+
+# Numbers of an area code and a range that `reserved_numbers` leaves out: nobody else has them.
+SECURITY_CANARIES = (
+    Canary(
+        "canary-security-1", "US", Email("canary.security.1@example.com"), Phone("US", "6465550101")
+    ),
+    Canary(
+        "canary-security-2", "GB", Email("canary.security.2@example.org"), Phone("GB", "3069990101")
+    ),
+)
+CONSENTED_CANARIES = (
+    Canary(
+        "canary-consented-1", "US", Email("canary.consented.1@example.com"),
+        Phone("US", "6465550102"),
+    ),
+    Canary(
+        "canary-consented-2", "GB", Email("canary.consented.2@example.net"),
+        Phone("GB", "3069990102"),
+    ),
+)  # fmt: skip
+
+
+def add_canary(world: World, canary: Canary) -> Person:
+    """An active adult who consents to all three data uses; the contacts are still to come."""
+    person = Person(
+        user_id=canary.user_id,
+        name=canary.user_id,
+        domain="example.com",
+        country=canary.country,
+        created_at=world.between(*JOINED),
+    )
+    for data_use in (*BOTH_USES, MEASUREMENT):
+        world.consent(person, data_use)
+    return world.add_user(person, is_adult=True, status="active")
+
+
+def canaries_for_security(world: World) -> Iterator[Person]:
+    """purpose_security: all is consented to, so that only the purpose can refuse them.
+
+    The first has one contact per value, which nothing else of the same user protects.
+    """
+    first, second = SECURITY_CANARIES
+    person = add_canary(world, first)
+    world.contact(person, first.email, "security.account_recovery", value=first.email.address)
+    world.contact(person, first.phone, "security.two_factor", value=f"+{first.phone.digits}")
+    yield person
+    person = add_canary(world, second)
+    world.contact(person, second.email, "security.two_factor", value=second.email.address)
+    world.contact(
+        person, second.phone, "security.reauthentication", value=f"+{second.phone.digits}"
+    )
+    world.contact(person, second.email, "security.login_alert", value=tagged(second.email.address))
+    world.contact(
+        person, second.phone, "security.login_alert", value=second.phone.national_spelling()
+    )
+    yield person
+
+
+def canaries_with_consent(world: World) -> Iterator[Person]:
+    """accepted: in every audience that may have members, by e-mail address and phone number."""
+    for canary in CONSENTED_CANARIES:
+        person = add_canary(world, canary)
+        world.contact(person, canary.email, MATCHING, value=canary.email.address)
+        world.contact(person, canary.phone, MATCHING, value=f"+{canary.phone.digits}")
+        yield person
+
+
+CANARIES: tuple[Callable[[World], Iterator[Person]], ...] = (
+    canaries_for_security,
+    canaries_with_consent,
+)
+
+
 # -- the population: large groups that fill the lists ----------------------------------------------
 
 
@@ -975,15 +1065,20 @@ LISTS = (
         Upload("remove_all", "2019-03-25 05:00"),
         Upload("append", "2019-03-26 05:00", 0.05, 1.0),
     ), knows_planted=True),
-    # too_small: below the threshold; outlived by its membership_days; emptied on request.
+    # too_small: below the threshold; mostly outlived by its membership_days; emptied on request.
     ListPlan("l06", "a09", "Testers of Tower Keep", "x", True, (0.3, 0.38), ONE_UPLOAD),
+    # In l07 a clock that started from zero dates the first upload, and 10,000 days mean "no end" to
+    # the owner: the first upload expired in 1997, what the second holds stays until 2046. Days that
+    # people would choose cannot keep some entries and drop others on every later day.
     ListPlan("l07", "a08", "Book fair visitors", "x", False, (0.0, 0.08), (
-        Upload("append", "2019-03-01 12:00", 0.0, 0.8),
+        Upload("append", "1970-01-01 00:00", 0.0, 0.8),
         Upload("append", "2019-03-08 12:00", 0.7, 1.0),
-    ), membership_days=30),
+    ), membership_days=10_000),
+    # Emptied; then an upload of no known people, which holds nobody but the canaries.
     ListPlan("l08", "a08", "Closed accounts", "meta", False, (0.1, 0.16), (
         Upload("append", "2019-03-11 12:00"),
         Upload("remove_all", "2019-04-11 12:00"),
+        Upload("append", "2019-04-12 12:00", 0.0, 0.0),
     )),
     # Refused before anybody counts.
     ListPlan("l09", "a08", "Autumn readers, draft", "x", False, (0.2, 0.26), ONE_UPLOAD,
@@ -1109,6 +1204,72 @@ def odd_hashed_rows(world: World) -> list[Entry]:
     ]
 
 
+PROFILES = ("x", "meta", "google", "uid2")
+
+
+def email_canary_rows(email: Email) -> list[Entry]:
+    """Ten spellings of an address: of the same key, of another, and one that has none."""
+    address = email.address
+    spellings = (
+        address,
+        address.upper(),
+        address.title(),
+        f"  {address} ",
+        f"{NO_BREAK_SPACE}{address}\t",
+        dotted(address),
+        tagged(address),
+        f"{ZERO_WIDTH_SPACE}{address}{ZERO_WIDTH_SPACE}",
+        broken_by_zero_width(address),
+        full_width(address),
+    )
+    return [Entry("email", spelling) for spelling in spellings]
+
+
+def phone_canary_rows(phone: Phone) -> list[Entry]:
+    """Ten spellings of a number, each with the country that it needs to be read."""
+    code, region = phone.plan.calling_code, phone.region
+    spellings = (
+        (f"+{phone.digits}", None),
+        (f"+{code} {phone.grouped()}", None),
+        (f"{NO_BREAK_SPACE}+{code}-{phone.grouped('-')}{ZERO_WIDTH_SPACE}", None),
+        (f"00{code} {phone.grouped()}", None),
+        (f"011 {code} {phone.grouped()}", "US"),
+        (f"+{code} ({phone.plan.trunk_prefix}){phone.grouped()}", None),
+        (phone.national_spelling(), region),
+        (phone.grouped("."), region),
+        (phone.digits, region),
+        (f"+{phone.digits.translate(FULL_WIDTH_DIGITS)}", None),
+    )
+    return [Entry("phone", spelling, country) for spelling, country in spellings]
+
+
+def hashed_canary_rows(identifier: Identifier, plain_rows: list[Entry]) -> list[Entry]:
+    """Every profile's key, hashed and written in three ways; each spelling hashed as it stands."""
+    writings: list[str] = []
+    for key in (identifier.key(profile) for profile in PROFILES):
+        digest = hashlib.sha256(key.encode()).digest()
+        writings += [digest.hex(), digest.hex().upper(), base64.b64encode(digest).decode()]
+    writings += [sha256_hex(row.identifier) for row in plain_rows]
+    return [Entry(identifier.channel, writing) for writing in dict.fromkeys(writings)]
+
+
+def canary_rows(plan: ListPlan) -> list[Entry]:
+    """Canaries with consent in one spelling that the list's profile reads; the others in all."""
+    rows: list[Entry] = []
+    for canary in CONSENTED_CANARIES:
+        for known_as in canary.identifiers:
+            plain = known_as.key("x")
+            writing = sha256_hex(known_as.key(plan.profile)) if plan.is_hashed else plain
+            rows.append(Entry(known_as.channel, writing))
+    for canary in SECURITY_CANARIES:
+        emails, phones = email_canary_rows(canary.email), phone_canary_rows(canary.phone)
+        if plan.is_hashed:
+            emails = hashed_canary_rows(canary.email, emails)
+            phones = hashed_canary_rows(canary.phone, phones)
+        rows += emails + phones
+    return rows
+
+
 def known_identifiers(
     world: World, plan: ListPlan, planted: Groups, population: Groups
 ) -> list[Identifier]:
@@ -1131,7 +1292,11 @@ def known_identifiers(
 
 
 def make_list(world: World, plan: ListPlan, planted: Groups, population: Groups) -> None:
-    """The list, its uploads and their rows; the odd rows open the first upload."""
+    """The list, its uploads and their rows.
+
+    The odd rows open the first upload. The canaries close the last one that adds, so that nothing
+    later takes them away.
+    """
     is_tailored = plan.owner.startswith("a")
     world.tables["raw_audience_lists"].append(
         {
@@ -1150,9 +1315,16 @@ def make_list(world: World, plan: ListPlan, planted: Groups, population: Groups)
     )
     known = known_identifiers(world, plan, planted, population)
     odd_rows = odd_hashed_rows(world) if plan.is_hashed else odd_plain_rows(world)
+    last_adding = max(
+        number
+        for number, upload in enumerate(plan.uploads, start=1)
+        if upload.operation in ("append", "replace")
+    )
     for number, upload in enumerate(plan.uploads, start=1):
-        entries = upload_entries(world, plan, upload, known)
-        add_upload(world, plan.list_id, number, upload, odd_rows + entries)
+        entries = odd_rows + upload_entries(world, plan, upload, known)
+        if number == last_adding:
+            entries += canary_rows(plan)
+        add_upload(world, plan.list_id, number, upload, entries)
         odd_rows = []
 
 
@@ -1298,14 +1470,18 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[dict[str, objec
 
 
 def make_world(seed: int, users: int) -> tuple[World, Groups]:
-    """Everything in order; returns the world and every group of users by name."""
+    """Everything in order; returns the world and every group of users by name.
+
+    The accounts of the canaries come last: without them, every other row would be the same.
+    """
     world = World(seed)
     planted, population = make_people(world, users)
     make_companies(world)
     for plan in LISTS:
         make_list(world, plan, planted, population)
     make_engagements(world, planted, population)
-    return world, planted | population
+    canaries = {plant.__name__: list(plant(world)) for plant in CANARIES}
+    return world, planted | population | canaries
 
 
 def report(out: Path, world: World, groups: Groups) -> None:
@@ -1316,7 +1492,7 @@ def report(out: Path, world: World, groups: Groups) -> None:
         size = (out / f"{table}.csv").stat().st_size
         files.add_row(f"{table}.csv", f"{len(rows):,}", f"{size:,}")
     console.print(files)
-    makers = (*PLANTED, *(make_group for make_group, _ in POPULATION))
+    makers = (*PLANTED, *(make_group for make_group, _ in POPULATION), *CANARIES)
     stories = {maker.__name__: (maker.__doc__ or "").splitlines()[0] for maker in makers}
     people = Table("users", "group", "what it shows")
     for name, members in groups.items():
@@ -1338,7 +1514,7 @@ def report(out: Path, world: World, groups: Groups) -> None:
     type=click.IntRange(min=900, max=5000),
     default=1000,
     show_default=True,
-    help="Rows of raw_users; fewer than 900 would not fill the audiences.",
+    help="Rows of raw_users, the canaries aside; fewer than 900 would not fill the audiences.",
 )
 def main(out: Path, seed: int, users: int) -> None:
     """Write every table, then say what was written."""

@@ -33,7 +33,7 @@ compared as (
     cross join min_audience_size
 ),
 
--- where the small rows together stay small, the next larger one goes with them, else their sum would tell
+-- where the small rows together stay small, the next larger one goes with them
 folded as (
     select
         data_use,

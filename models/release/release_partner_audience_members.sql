@@ -1,5 +1,7 @@
 with members as (
-    select list_id, advertiser_id, user_id, partner_id, matched_email, matched_phone, first_matched_at, valid_until
+    select
+        list_id, advertiser_id, user_id, partner_id, matched_email, matched_phone, first_matched_at,
+        valid_until
     from {{ ref('partner_audience_members') }}
 ),
 

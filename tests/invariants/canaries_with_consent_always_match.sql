@@ -1,5 +1,5 @@
 -- Twin of canaries_for_security_match_nothing: a returned row is an audience that may have members and
--- that a fully consenting canary, whose values stand in every list, did not reach.
+-- that a fully consenting canary did not reach, whose values stand in every list once all its uploads are in.
 
 with canaries as (
     select user_id

@@ -13,11 +13,23 @@ decided as (
 ),
 
 differences as (
-    (select * from expected except all select * from decided)
+    (
+        select * from expected
+
+        except all
+
+        select * from decided
+    )
 
     union all
 
-    (select * from decided except all select * from expected)
+    (
+        select * from decided
+
+        except all
+
+        select * from expected
+    )
 )
 
 select contact_id, data_use

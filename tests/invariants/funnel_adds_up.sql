@@ -7,11 +7,23 @@ with counted as (
 ),
 
 differences as (
-    (select * from counted except all select * from {{ ref('consent_funnel') }})
+    (
+        select * from counted
+
+        except all
+
+        select * from {{ ref('consent_funnel') }}
+    )
 
     union all
 
-    (select * from {{ ref('consent_funnel') }} except all select * from counted)
+    (
+        select * from {{ ref('consent_funnel') }}
+
+        except all
+
+        select * from counted
+    )
 )
 
 select data_use, channel, decision

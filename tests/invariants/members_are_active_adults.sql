@@ -16,4 +16,7 @@ active_adults as (
 
 select members.list_id, members.user_id
 from members
-where not exists (select 1 from active_adults where active_adults.user_id = members.user_id)
+where not exists (
+    select 1 from active_adults
+    where active_adults.user_id = members.user_id
+)

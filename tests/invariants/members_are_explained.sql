@@ -25,11 +25,23 @@ explained as (
 ),
 
 unexplained as (
-    (select * from members except all select * from explained)
+    (
+        select * from members
+
+        except all
+
+        select * from explained
+    )
 
     union all
 
-    (select * from explained except all select * from members)
+    (
+        select * from explained
+
+        except all
+
+        select * from members
+    )
 )
 
 select list_id, advertiser_id, user_id

@@ -37,7 +37,8 @@ union all
 select setting as fault
 from settings
 where not exists (
-    select 1 from required_settings where required_settings.setting = settings.setting
+    select 1 from required_settings
+    where required_settings.setting = settings.setting
 )
 
 union all

@@ -34,4 +34,7 @@ inner join protective_contacts
         normalized_identifiers.user_id = protective_contacts.user_id
         and normalized_identifiers.channel = protective_contacts.channel
         and {{ block_keys_meet('protective_contacts.block_key', 'normalized_identifiers') }}
-where not exists (select 1 from policy where value = 'separate_collection')
+where not exists (
+    select 1 from policy
+    where value = 'separate_collection'
+)

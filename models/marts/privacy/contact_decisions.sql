@@ -57,13 +57,13 @@ decided as (
             when contacts.verified_at is null or contacts.verified_at > {{ as_of() }} then 'not_verified'
             when contacts.normalized_value is null then 'invalid_value'
             when contacts_clear_of_protection.contact_id is null then 'held_for_protection'
-            when users.user_id is null or coalesce(users.account_status, '') <> 'active' then 'user_not_active'
+            when coalesce(users.account_status, '') <> 'active' then 'user_not_active'
             when not coalesce(users.is_adult, false) then 'user_not_adult'
             when contacts_clear_of_suppression.contact_id is null then 'suppressed'
             when consent_states.consent_state = 'granted' then 'accepted'
             when consent_states.consent_state = 'denied' then 'consent_denied'
             when consent_states.consent_state = 'expired' then 'consent_expired'
-            -- the one place where the absence of a row lets pass: no consent event, and the country's rule is opt_out
+            -- the one place where the absence of a row lets pass: silence where the rule is opt_out
             when
                 consent_states.user_id is null
                 and coalesce(country_rules.choice_model, every_country_rules.choice_model) = 'opt_out'

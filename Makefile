@@ -1,0 +1,33 @@
+# make build  installs, runs the main job on the bundled sample, shows what was published
+# make test   installs, runs every test and lint
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install build test sample clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+install: .venv/.installed
+
+.venv/.installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
+	touch $@
+
+build: install
+	$(BIN)/dbt build
+	$(BIN)/python scripts/show_published.py
+
+test: install
+	$(BIN)/python -m pytest
+
+# sample  writes the bundled sample and the phone regions anew from their generators
+sample: install
+	$(BIN)/python scripts/make_sample.py
+	$(BIN)/python scripts/make_phone_regions.py
+
+# clean   removes everything that can be made again
+clean:
+	rm -rf build target logs .venv .pytest_cache .ruff_cache

@@ -1,0 +1,148 @@
+"""Fixtures: copies of the project, built in process by dbt, each with a warehouse of its own."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pytest
+from dbt.cli.main import dbtRunner
+
+ROOT = Path(__file__).parents[2]
+PARTS = ["dbt_project.yml", "profiles.yml", "models", "seeds", "macros", "scripts", "tests"]
+SHARED = ROOT.parent / "shared"
+Rows = list[tuple[object, ...]]
+
+
+@dataclass
+class Run:
+    """What one dbt command did: whether it succeeded, its messages, and each node's status by name."""
+
+    success: bool
+    output: str
+    statuses: dict[str, str] = field(default_factory=dict)
+
+    def failed(self) -> set[str]:
+        """Names of the nodes that failed or did not run for an error of their own."""
+        return {name for name, status in self.statuses.items() if status in ("fail", "error")}
+
+
+@dataclass
+class Project:
+    """A copy of the project in a folder of its own."""
+
+    path: Path
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file that dbt writes."""
+        return self.path / "build" / "warehouse.duckdb"
+
+    def dbt(self, *arguments: str) -> Run:
+        """Run one dbt command in this project, in this process."""
+        messages: list[str] = []
+        here = Path.cwd()
+        runner = dbtRunner(callbacks=[lambda event: messages.append(event.info.msg)])
+        try:
+            os.chdir(self.path)
+            answer = runner.invoke(["--no-use-colors", *arguments])
+        finally:
+            os.chdir(here)
+        statuses = {}
+        for result in getattr(answer.result, "results", []):
+            statuses[result.node.name] = str(result.status)
+        if answer.exception:
+            messages.append(str(answer.exception))
+        return Run(answer.success, "\n".join(messages), statuses)
+
+    def build(self, *arguments: str) -> Run:
+        """Run `dbt build`."""
+        return self.dbt("build", *arguments)
+
+    def compile(self, query: str) -> str:
+        """The SQL of a query in Jinja, as dbt would run it."""
+        here = Path.cwd()
+        try:
+            os.chdir(self.path)
+            answer = dbtRunner().invoke(["--quiet", "compile", "--inline", query])
+        finally:
+            os.chdir(here)
+        assert answer.success, answer.exception
+        return answer.result.results[0].node.compiled_code
+
+    def query(self, sql: str) -> Rows:
+        """Rows of a query on the warehouse, moments in UTC."""
+        with duckdb.connect(str(self.warehouse), read_only=True) as connection:
+            connection.execute("set timezone = 'UTC'")
+            return connection.execute(sql).fetchall()
+
+    def published(self) -> dict[str, Rows]:
+        """Every published and delivered table, its rows in order."""
+        relations = self.query(
+            "select table_schema || '.' || table_name from information_schema.tables "
+            "where table_schema in ('published', 'delivery') order by 1"
+        )
+        return {name: self.query(f"select * from {name} order by all") for (name,) in relations}
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace text in a file of the copy; the text must be there exactly once."""
+        file = self.path / path
+        content = file.read_text()
+        assert content.count(old) == 1, f"{path} has the text {content.count(old)} times: {old}"
+        file.write_text(content.replace(old, new))
+
+    def write(self, path: str, content: str) -> None:
+        """Write a file of the copy."""
+        file = self.path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+
+
+def copy_project(target: Path) -> Project:
+    """Copy what dbt reads; the warehouse closes after each command, so that tests may read it."""
+    target.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("python", "__pycache__"))
+        else:
+            shutil.copy(source, target / part)
+    project = Project(target)
+    project.edit("profiles.yml", "      threads: 2\n", "      threads: 2\n      keep_open: false\n")
+    return project
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project built on the bundled sample. Read it; tests that change anything take `copy_of_sample`."""
+    project = copy_project(tmp_path_factory.mktemp("sample") / "project")
+    run = project.build()
+    assert run.success, run.output
+    return project
+
+
+@pytest.fixture
+def copy_of_sample(sample: Project, tmp_path: Path) -> Project:
+    """A copy of the project with its built warehouse, to be broken."""
+    return Project(Path(shutil.copytree(sample.path, tmp_path / "project")))
+
+
+@pytest.fixture
+def fresh_project(tmp_path: Path) -> Callable[[], Project]:
+    """Makes copies of the project that nothing was built in."""
+    counter = iter(range(100))
+    return lambda: copy_project(tmp_path / f"project{next(counter)}")
+
+
+@contextmanager
+def working_directory(path: Path) -> Iterator[None]:
+    """Run a block in another folder."""
+    here = Path.cwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(here)
