@@ -737,9 +737,7 @@ def consent_histories(world: World) -> Iterator[Person]:
         for data_use in BOTH_USES:
             for status, occurred, recorded, expires in events:
                 expires_at = moment(expires) if expires else None
-                world.consent(
-                    person, data_use, status, moment(occurred), moment(recorded), expires_at
-                )
+                world.consent(person, data_use, status, moment(occurred), moment(recorded), expires_at)
         yield person
 
 
@@ -807,12 +805,8 @@ class Canary(NamedTuple):
 
 # Numbers of an area code and a range that `reserved_numbers` leaves out: nobody else has them.
 SECURITY_CANARIES = (
-    Canary(
-        "canary-security-1", "US", Email("canary.security.1@example.com"), Phone("US", "6465550101")
-    ),
-    Canary(
-        "canary-security-2", "GB", Email("canary.security.2@example.org"), Phone("GB", "3069990101")
-    ),
+    Canary("canary-security-1", "US", Email("canary.security.1@example.com"), Phone("US", "6465550101")),
+    Canary("canary-security-2", "GB", Email("canary.security.2@example.org"), Phone("GB", "3069990101")),
 )
 CONSENTED_CANARIES = (
     Canary(
@@ -852,13 +846,9 @@ def canaries_for_security(world: World) -> Iterator[Person]:
     yield person
     person = add_canary(world, second)
     world.contact(person, second.email, "security.two_factor", value=second.email.address)
-    world.contact(
-        person, second.phone, "security.reauthentication", value=f"+{second.phone.digits}"
-    )
+    world.contact(person, second.phone, "security.reauthentication", value=f"+{second.phone.digits}")
     world.contact(person, second.email, "security.login_alert", value=tagged(second.email.address))
-    world.contact(
-        person, second.phone, "security.login_alert", value=second.phone.national_spelling()
-    )
+    world.contact(person, second.phone, "security.login_alert", value=second.phone.national_spelling())
     yield person
 
 
@@ -1270,9 +1260,7 @@ def canary_rows(plan: ListPlan) -> list[Entry]:
     return rows
 
 
-def known_identifiers(
-    world: World, plan: ListPlan, planted: Groups, population: Groups
-) -> list[Identifier]:
+def known_identifiers(world: World, plan: ListPlan, planted: Groups, population: Groups) -> list[Identifier]:
     """Whom the owner of a list knows: people with and without an account, security or not.
 
     One identifier in five of the population is missing. Planted users come last, so that only the
@@ -1328,9 +1316,7 @@ def make_list(world: World, plan: ListPlan, planted: Groups, population: Groups)
         odd_rows = []
 
 
-def upload_entries(
-    world: World, plan: ListPlan, upload: Upload, known: list[Identifier]
-) -> list[Entry]:
+def upload_entries(world: World, plan: ListPlan, upload: Upload, known: list[Identifier]) -> list[Entry]:
     """The upload's share of the known identifiers, as the list writes them."""
     if upload.operation == "remove_all":
         return []
@@ -1340,9 +1326,7 @@ def upload_entries(
     return [plain_entry(world, identifier) for identifier in share]
 
 
-def add_upload(
-    world: World, list_id: str, number: int, upload: Upload, entries: list[Entry]
-) -> None:
+def add_upload(world: World, list_id: str, number: int, upload: Upload, entries: list[Entry]) -> None:
     """The upload row and one numbered row per entry."""
     upload_id = f"{list_id}-u{number}"
     world.tables["raw_list_uploads"].append(
@@ -1409,9 +1393,7 @@ def stays_granted_later(world: World, person: Person) -> datetime:
 
 def stays_recorded_later(world: World, person: Person) -> datetime:
     """Stays: granted before the ad was seen, but nobody knew it then."""
-    world.consent(
-        person, MEASUREMENT, occurred_at=moment("2019-01-10"), recorded_at=moment("2019-08-05")
-    )
+    world.consent(person, MEASUREMENT, occurred_at=moment("2019-01-10"), recorded_at=moment("2019-08-05"))
     return world.between(moment("2019-02-01"), moment("2019-08-01"))
 
 

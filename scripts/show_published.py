@@ -103,7 +103,8 @@ def main(warehouse: Path, contacts: str) -> None:
         )
         held, leaked = connection.execute(SECURITY_CONTACTS.format(contacts=contacts)).fetchone()
         console.print(
-            f"security contacts held: {held:,}; contacts not given for advertising behind delivered members: {leaked:,}",
+            f"security contacts held: {held:,}; "
+            f"contacts not given for advertising behind delivered members: {leaked:,}",
             style="bold green" if leaked == 0 else "bold red",
         )
     if leaked:

@@ -190,9 +190,7 @@ def _from_parquet_row(row: Row, columns: dict[str, str]) -> Row:
     """Microseconds since 1970 become instants; exact, unlike a float of seconds."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     return {
-        name: epoch + timedelta(microseconds=cell)
-        if columns[name] == INSTANT and cell is not None
-        else cell
+        name: epoch + timedelta(microseconds=cell) if columns[name] == INSTANT and cell is not None else cell
         for name, cell in row.items()
     }
 
@@ -201,10 +199,7 @@ def load_purposes(path: Path | str) -> dict[str, Row]:
     """The `purposes` seed by code; a flag is set only where the cell says true."""
     flags = ("is_assignable", "is_protective", "is_usable_for_matching")
     rows = read_csv(path)
-    return {
-        row["purpose"]: row | {flag: str(row[flag]).lower() == "true" for flag in flags}
-        for row in rows
-    }
+    return {row["purpose"]: row | {flag: str(row[flag]).lower() == "true" for flag in flags} for row in rows}
 
 
 @dataclass
@@ -243,9 +238,7 @@ class World:
         return cls._load(Path(directory), purposes, (".csv",), policy)
 
     @classmethod
-    def _load(
-        cls, directory: Path, purposes: Path | str, suffixes: tuple[str, ...], policy: Row
-    ) -> World:
+    def _load(cls, directory: Path, purposes: Path | str, suffixes: tuple[str, ...], policy: Row) -> World:
         tables: dict[str, list[Row]] = {}
         for table, columns in TABLES.items():
             candidates = [directory / f"{table}{suffix}" for suffix in suffixes]
@@ -291,9 +284,7 @@ def sha256_hex(text: str) -> str:
 MAX_EMAIL_CHARACTERS = 254
 GMAIL, GOOGLEMAIL = "gmail.com", "googlemail.com"
 # Not a plain address: RFC 5322 specials and typographic quotes (FAULTS.md, Identifiers).
-SPECIALS = frozenset(
-    '<>()[]:;,\\"\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\xab\xbb\u2039\u203a'
-)
+SPECIALS = frozenset('<>()[]:;,\\"\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\xab\xbb\u2039\u203a')
 
 
 def _case_differs_between_engines(character: str) -> bool:
@@ -612,9 +603,7 @@ def match_key(
     return (str(channel), sha256_hex(rendered)) if rendered else None
 
 
-SENTINELS = frozenset(
-    sha256_hex(text) for text in ("", " ", "null", "none", "undefined", "nan", "n/a")
-)
+SENTINELS = frozenset(sha256_hex(text) for text in ("", " ", "null", "none", "undefined", "nan", "n/a"))
 
 
 def parse_hash(identifier: str | None) -> str | None:
@@ -661,9 +650,7 @@ class BlockKey:
             (self.full, other.bare),
             (self.national, other.bare),
         )
-        return self.channel == other.channel and any(
-            not left.isdisjoint(right) for left, right in pairs
-        )
+        return self.channel == other.channel and any(not left.isdisjoint(right) for left, right in pairs)
 
 
 class BlockIndex:
@@ -1100,9 +1087,7 @@ class Lists:
             yield EntryRow(upload, key, fault)
 
 
-def _row_reason(
-    row: EntryRow, state: ListState, matched_keys: set[Key], seen: set[Key | None]
-) -> str:
+def _row_reason(row: EntryRow, state: ListState, matched_keys: set[Key], seen: set[Key | None]) -> str:
     """4.4, list_reports: the one reason of an uploaded row, the first that applies.
 
     Rows under remove_all, which add nothing either, count as removal rows. `matched` looks at

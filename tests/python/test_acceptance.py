@@ -12,7 +12,10 @@ SETS = {
     "contact_decisions": ("marts.contact_decisions", "contact_id, data_use, decision"),
     "contacts_consented_for_ads": ("consent.contacts_consented_for_ads", "contact_id, data_use"),
     "tailored_audience_members": ("marts.tailored_audience_members", "list_id, user_id"),
-    "partner_audience_members": ("marts.partner_audience_members", "list_id, advertiser_id, user_id"),
+    "partner_audience_members": (
+        "marts.partner_audience_members",
+        "list_id, advertiser_id, user_id",
+    ),
     "measurement_events_shared": ("marts.measurement_events_shared", "engagement_id"),
 }
 

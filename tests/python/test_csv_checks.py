@@ -49,9 +49,7 @@ def cell(value: str) -> str:
 def faults(tmp_path: Path) -> Callable[..., list[str]]:
     """Write ``raw_contacts.csv`` and check it."""
 
-    def check(
-        content: str | bytes, columns: list[str] = COLUMNS, must_have_rows: bool = True
-    ) -> list[str]:
+    def check(content: str | bytes, columns: list[str] = COLUMNS, must_have_rows: bool = True) -> list[str]:
         path = tmp_path / "raw_contacts.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return csv_checks.csv_faults(str(path), columns, must_have_rows)
@@ -374,7 +372,7 @@ def test_tells_no_content(faults: Callable[..., list[str]], content: str | bytes
     data = content.encode() if isinstance(content, str) else content
     cuts = [data, data[1:], data[len(HEADER) :], data[: len(data) // 2], data[::-1]]
     for piece in cuts if len(data) < 10_000 else cuts[:1]:
-        for columns in (COLUMNS, ["contact_id"], ["a", "b"], COLUMNS[::-1] + ["x", "y"]):
+        for columns in (COLUMNS, ["contact_id"], ["a", "b"], [*COLUMNS[::-1], "x", "y"]):
             for message in faults(piece, columns):
                 assert "canary" not in message.lower()
                 assert "example" not in message
@@ -483,9 +481,7 @@ def test_fifo_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert path_faults(tmp_path / "raw_contacts.csv") == [NOT_REGULAR]
 
 
-def test_link_put_there_between_look_and_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_link_put_there_between_look_and_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The open itself refuses links, so that a swap gains nothing."""
     (tmp_path / "good.csv").write_text(GOOD)
     (tmp_path / "raw_contacts.csv").symlink_to(tmp_path / "good.csv")
@@ -612,17 +608,13 @@ def test_plugin_hides_the_text_of_exceptions(
         raise KeyError(CANARY)
 
     monkeypatch.setattr(csv_checks, "csv_faults", fail)
-    assert ask(connection, "x.csv", '["a"]', True) == [
-        "csv_faults: the check itself failed (KeyError)"
-    ]
+    assert ask(connection, "x.csv", '["a"]', True) == ["csv_faults: the check itself failed (KeyError)"]
 
 
 def test_plugin_function_is_never_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Constant arguments are no constant result: planning must not read files, running must."""
     calls = []
-    monkeypatch.setattr(
-        csv_checks, "csv_faults_json", lambda path, columns, rows: calls.append(path) or "[]"
-    )
+    monkeypatch.setattr(csv_checks, "csv_faults_json", lambda path, columns, rows: calls.append(path) or "[]")
     connection = duckdb.connect()
     csv_checks.Plugin("csv_checks", {}).configure_connection(connection)
     connection.execute("explain select csv_faults('x', '[]'::varchar, true)").fetchall()

@@ -53,9 +53,7 @@ def test_gate_without_its_purpose_condition(copy_of_sample: Project) -> None:
         "",
     )
     for path in ("contacts_clear_of_protection", "contacts_clear_of_suppression"):
-        copy_of_sample.write(
-            f"models/consent/{path}.sql", "select contact_id from {{ ref('stg_contacts') }}"
-        )
+        copy_of_sample.write(f"models/consent/{path}.sql", "select contact_id from {{ ref('stg_contacts') }}")
     assert_red_and_unchanged(copy_of_sample, "contact_decisions", "gate_admits_nobody_else")
 
 
@@ -138,8 +136,12 @@ def test_withdrawal_ignored(copy_of_sample: Project) -> None:
     """Any grant ever counts, whatever came after it."""
     copy_of_sample.edit(
         "models/consent/consent_states.sql",
-        "                occurred_at desc,\n                recorded_at desc,\n                is_granted asc,",
-        "                is_granted desc,\n                occurred_at desc,\n                recorded_at desc,",
+        "                occurred_at desc,\n"
+        "                recorded_at desc,\n"
+        "                is_granted asc,",
+        "                is_granted desc,\n"
+        "                occurred_at desc,\n"
+        "                recorded_at desc,",
     )
     assert_red_and_unchanged(copy_of_sample, "gate_admits_nobody_else", "consent_states")
 

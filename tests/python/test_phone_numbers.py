@@ -16,16 +16,25 @@ TYPES = [code for code in PhoneNumberType.values() if code != PhoneNumberType.UN
 
 # every disagreement, by region and spelling, with its cause
 CAUSES = {
-    ("CA", "E.164"): "7-digit 310 numbers exist in Canada only; +1 is read by the lengths of its main region",
+    (
+        "CA",
+        "E.164",
+    ): "7-digit 310 numbers exist in Canada only; +1 is read by the lengths of its main region",
     ("CA", "international"): "likewise",
     ("CA", "00"): "likewise",
-    ("AR", "national"): "the 15 of Argentine mobiles is rewritten to a 9 by a rule, not taken off as a prefix",
-    ("001", "national"): "a calling code without a region has no country that a national number could name",
+    (
+        "AR",
+        "national",
+    ): "the 15 of Argentine mobiles is rewritten to a 9 by a rule, not taken off as a prefix",
+    (
+        "001",
+        "national",
+    ): "a calling code without a region has no country that a national number could name",
 }
 
 
 def examples() -> list[tuple[str, str, str, str]]:
-    """Region, spelling, text and E.164 of each example number of each type, regions without a country as 001."""
+    """Region (001: none), spelling, text and E.164 of each example number of each type."""
     numbers = []
     for region in sorted(phonenumbers.SUPPORTED_REGIONS):
         for code in TYPES:

@@ -75,9 +75,7 @@ MARTS = [
         ("normalization_profile", "sample.raw_audience_lists", {"x", "meta", "google", "uid2"}),
     ],
 )
-def test_contains_an_example_of_each(
-    sample: Project, column: str, relation: str, expected: set[str]
-) -> None:
+def test_contains_an_example_of_each(sample: Project, column: str, relation: str, expected: set[str]) -> None:
     """At least one of every decision, list status, row reason, operation and profile."""
     assert {row[0] for row in sample.query(f"select distinct {column} from {relation}")} == expected
 
@@ -119,9 +117,7 @@ def test_is_what_the_script_writes(tmp_path: Path) -> None:
     assert written == committed
 
 
-def test_result_is_the_same_on_any_later_day(
-    sample: Project, fresh_project: Callable[[], Project]
-) -> None:
+def test_result_is_the_same_on_any_later_day(sample: Project, fresh_project: Callable[[], Project]) -> None:
     """The day after the last event and today give the same marts; the build takes under a minute."""
     project = fresh_project()
     started = time.monotonic()

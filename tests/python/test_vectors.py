@@ -9,9 +9,7 @@ from conftest import SHARED, Project
 
 VECTORS = SHARED / "vectors" / "normalization.csv"
 
-pytestmark = pytest.mark.skipif(
-    not VECTORS.is_file(), reason=f"the vectors are not here: no file {VECTORS}"
-)
+pytestmark = pytest.mark.skipif(not VECTORS.is_file(), reason=f"the vectors are not here: no file {VECTORS}")
 
 # vectors that we do not follow: what the sender accepts beyond our rules, we refuse, with one exception
 TRIMMED_BY_US = {"\u00a0user@example.com": "user@example.com"}

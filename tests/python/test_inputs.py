@@ -1,0 +1,278 @@
+"""Inputs in all three ways give one result; bad input stops the run, says where, and prints no value."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import ROOT, Project
+
+SAMPLE = ROOT / "seeds" / "sample"
+AS_OF = "2020-01-01 00:00:00"
+CANARY = "canary.value@example.com"
+
+
+def variables(**values: str) -> tuple[str, str]:
+    """The --vars of a build at a fixed moment."""
+    return "--vars", json.dumps({"as_of": AS_OF, **values})
+
+
+@pytest.fixture(scope="module")
+def from_seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
+    """What the seeds publish at AS_OF."""
+    from conftest import copy_project
+
+    project = copy_project(tmp_path_factory.mktemp("seeds") / "project")
+    run = project.build(*variables())
+    assert run.success, run.output
+    published = project.published()
+    assert all(published.values())
+    return published
+
+
+def test_csv_files(
+    fresh_project: Callable[[], Project], from_seeds: dict[str, list[tuple[object, ...]]]
+) -> None:
+    """`input: files` over CSV publishes what the seeds publish."""
+    project = fresh_project()
+    run = project.build(*variables(input="files", input_path=str(SAMPLE)))
+    assert run.success, run.output
+    assert project.published() == from_seeds
+
+
+def test_parquet_files(
+    fresh_project: Callable[[], Project],
+    from_seeds: dict[str, list[tuple[object, ...]]],
+    sample: Project,
+    tmp_path: Path,
+) -> None:
+    """`input: files` over Parquet, with moments as naive timestamps in UTC, publishes the same."""
+    with duckdb.connect(str(sample.warehouse), read_only=True) as connection:
+        connection.execute("set timezone = 'UTC'")
+        for file in SAMPLE.glob("*.csv"):
+            naive = naive_moments(connection, file.stem)
+            connection.execute(
+                f"copy (select * {naive} from sample.{file.stem}) to '{tmp_path}/{file.stem}.parquet'"
+            )
+    project = fresh_project()
+    run = project.build(*variables(input="files", input_path=str(tmp_path)))
+    assert run.success, run.output
+    assert project.published() == from_seeds
+
+
+def naive_moments(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+    """The clause that turns a table's moments into timestamps without an offset; nothing if it has none."""
+    columns = connection.execute(
+        "select column_name from information_schema.columns "
+        "where table_schema = 'sample' and table_name = ? and data_type like '%TIME ZONE'",
+        [table],
+    ).fetchall()
+    naive = ", ".join(f"{name}::timestamp as {name}" for (name,) in columns)
+    return f"replace ({naive})" if naive else ""
+
+
+def test_tables(
+    fresh_project: Callable[[], Project],
+    from_seeds: dict[str, list[tuple[object, ...]]],
+    sample: Project,
+) -> None:
+    """`input: tables` over relations of the user's own schema publishes the same."""
+    project = fresh_project()
+    project.warehouse.parent.mkdir()
+    with duckdb.connect(str(project.warehouse)) as connection:
+        connection.execute(f"attach '{sample.warehouse}' as source (read_only)")
+        connection.execute("create schema landing")
+        for file in SAMPLE.glob("*.csv"):
+            connection.execute(
+                f"create table landing.{file.stem} as select *, 1 as extra from source.sample.{file.stem}"
+            )
+    run = project.build(*variables(input="tables", input_schema="landing"))
+    assert run.success, run.output
+    assert project.published() == from_seeds
+
+
+@pytest.fixture(scope="module")
+def built_from_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project that has published from files once; its folder `files` may be damaged by tests."""
+    from conftest import copy_project
+
+    project = copy_project(tmp_path_factory.mktemp("files") / "project")
+    shutil.copytree(SAMPLE, project.path / "files", ignore=shutil.ignore_patterns("*.yml"))
+    run = project.build(*variables(input="files", input_path="files"))
+    assert run.success, run.output
+    yield project
+
+
+def damage(table: str, old: str, new: str) -> Callable[[Path], None]:
+    """A change of text in one table's file."""
+
+    def apply(folder: Path) -> None:
+        file = folder / f"{table}.csv"
+        content = file.read_text()
+        assert old in content
+        file.write_text(content.replace(old, new, 1))
+
+    return apply
+
+
+def append(table: str, line: str) -> Callable[[Path], None]:
+    """A line more at the end of one table's file."""
+
+    def apply(folder: Path) -> None:
+        with (folder / f"{table}.csv").open("a") as file:
+            file.write(line + "\n")
+
+    return apply
+
+
+def remove(table: str) -> Callable[[Path], None]:
+    """One table's file gone."""
+    return lambda folder: (folder / f"{table}.csv").unlink()
+
+
+def keep_header(table: str) -> Callable[[Path], None]:
+    """One table's file cut down to its header."""
+
+    def apply(folder: Path) -> None:
+        file = folder / f"{table}.csv"
+        file.write_text(file.read_text().splitlines()[0] + "\n")
+
+    return apply
+
+
+CONTACT = "{id},u0001,email," + CANARY + ",ads.audience_matching,{collected},,"
+
+FAULTS = {
+    "suppressions absent": (remove("raw_suppressions"), "raw_suppressions"),
+    "consents absent": (remove("raw_consent_events"), "raw_consent_events"),
+    "suppressions emptied": (keep_header("raw_suppressions"), "raw_suppressions"),
+    "column renamed": (damage("raw_contacts", "purpose,", "reason,"), "raw_contacts"),
+    "header in other case": (damage("raw_contacts", "contact_id", "Contact_ID"), "raw_contacts"),
+    "wrong delimiter": (
+        damage("raw_users", "user_id,country_code", "user_id;country_code"),
+        "raw_users",
+    ),
+    "unterminated quote": (append("raw_contacts", 'x1,u0001,email,"' + CANARY), "raw_contacts"),
+    "short row": (append("raw_contacts", "x1,u0001,email," + CANARY), "raw_contacts"),
+    "unparsable moment": (
+        append("raw_contacts", CONTACT.format(id="x1", collected="08/10/2019")),
+        "raw_contacts.collected_at: 1 rows in which it cannot be read as timestamptz",
+    ),
+    "day that does not exist": (
+        append("raw_contacts", CONTACT.format(id="x1", collected="2019-02-29 10:00:00")),
+        "raw_contacts.collected_at: 1 rows in which it cannot be read as timestamptz",
+    ),
+    "endless moment": (
+        append("raw_contacts", CONTACT.format(id="x1", collected="infinity")),
+        "raw_contacts.collected_at: 1 rows in which it is not a finite moment",
+    ),
+    "unparsable flag": (
+        append("raw_users", "u9999,US,perhaps,active,2019-01-01 00:00:00+00:00"),
+        "raw_users.is_adult: 1 rows in which it cannot be read as boolean",
+    ),
+    "duplicate key": (
+        append("raw_contacts", CONTACT.format(id="c00001", collected="2019-01-01 00:00:00")),
+        "raw_contacts.contact_id: 1 rows repeat the primary key of another",
+    ),
+    "duplicate key of two columns": (
+        append("raw_list_entries", "l01-u1,1,email," + CANARY + ","),
+        "raw_list_entries.upload_id and row_number: 1 rows repeat the primary key of another",
+    ),
+    "empty key": (
+        append("raw_contacts", CONTACT.format(id="", collected="2019-01-01 00:00:00")),
+        "raw_contacts.contact_id: 1 rows in which it is required and empty",
+    ),
+    "suppression without a value": (
+        append("raw_suppressions", "x1,email,,,2019-01-01 00:00:00"),
+        "raw_suppressions.value: 1 rows in which it is required and empty",
+    ),
+    "unknown upload operation": (
+        damage("raw_list_uploads", ",append,", ",upsert,"),
+        "raw_list_uploads.operation: 1 rows in which it is none of append, remove, replace, remove_all",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_bad_input_aborts(built_from_files: Project, name: str) -> None:
+    """Exit code other than 0, a message with table, column and rule, no value, published as before."""
+    apply, message = FAULTS[name]
+    project = built_from_files
+    files, backup = project.path / "files", project.path / "backup"
+    shutil.copytree(files, backup)
+    before = project.published()
+    try:
+        apply(files)
+        run = project.build(*variables(input="files", input_path="files"))
+    finally:
+        shutil.rmtree(files)
+        backup.rename(files)
+    assert not run.success
+    assert message in run.output
+    assert project.published() == before
+    logs = "\n".join(file.read_text() for file in (project.path / "logs").glob("*"))
+    assert CANARY not in run.output and CANARY not in logs
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"input": "file"}, "var input: must be seeds, files or tables"),
+        ({"input": "files"}, "var input_path: write a folder"),
+        ({"input": "files", "input_path": "fi'les"}, "var input_path: write a folder"),
+        ({"input": "tables", "input_schema": "nowhere"}, "raw_contacts: no such relation"),
+        ({"as_of": "2999-01-01 00:00:00"}, "var as_of: lies in the future"),
+        ({"as_of": "17.09.2019"}, "var as_of: write a moment"),
+        ({"as_of": "'); drop table x; --"}, "var as_of: write a moment"),
+    ],
+)
+def test_bad_var_aborts(built_from_files: Project, values: dict[str, str], message: str) -> None:
+    """A var that is none of what it may be stops the run, and what is published stays."""
+    before = built_from_files.published()
+    run = built_from_files.build(*variables(**values))
+    assert not run.success
+    assert message in run.output
+    assert built_from_files.published() == before
+
+
+def test_ids_that_went_through_floating_point(fresh_project: Callable[[], Project], tmp_path: Path) -> None:
+    """A Parquet id column of doubles is refused: beyond 2^53 one id could be another."""
+    shutil.copytree(SAMPLE, tmp_path / "files")
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"copy (select * replace (cast(9007199254740993 as double) as user_id) from "
+            f"read_csv('{SAMPLE}/raw_users.csv', all_varchar = true) limit 1) "
+            f"to '{tmp_path}/files/raw_users.parquet'"
+        )
+    run = fresh_project().build(*variables(input="files", input_path=str(tmp_path / "files")))
+    assert not run.success
+    assert "raw_users.user_id: has type DOUBLE, which is not read as varchar" in run.output
+
+
+def test_seed_with_another_header(fresh_project: Callable[[], Project]) -> None:
+    """Seeds load by position, so a policy seed with two columns exchanged is refused before it loads."""
+    project = fresh_project()
+    project.edit("seeds/policy/list_kinds.csv", "list_kind,data_use", "data_use,list_kind")
+    run = project.build()
+    assert not run.success
+    assert "list_kinds" in run.output and "inputs refused" in run.output
+
+
+def test_chosen_dual_purpose_policy_is_said(fresh_project: Callable[[], Project]) -> None:
+    """`separate_collection` is printed at the run's start; the default is not."""
+    project = fresh_project()
+    announcement = "dual_purpose_policy is separate_collection"
+    assert announcement not in project.build("--select", "audience_policy").output
+    project.edit(
+        "seeds/policy/audience_policy.csv",
+        "dual_purpose_policy,exclude",
+        "dual_purpose_policy,separate_collection",
+    )
+    run = project.build()
+    assert run.success, run.output
+    assert announcement in run.output
+    assert project.query(
+        "select count(*) from marts.contact_decisions where decision = 'held_for_protection'"
+    ) == [(0,)]
