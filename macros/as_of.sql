@@ -3,12 +3,22 @@
     timestamptz literal. No model asks the clock. An offset is honoured, none means UTC.
 #}
 {% macro as_of() -%}
-    {%- set moment = (var('as_of') or run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f+00:00')) | string | trim -%}
-    {%- set shape = '^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?$' -%}
-    {%- if not modules.re.match(shape, moment) -%}
-        {{ exceptions.raise_compiler_error('var as_of: write a moment such as 2019-09-17 00:00:00, with an offset or in UTC') }}
+    {{ moment_literal((var('as_of') or run_start()) | string | trim) }}
+{%- endmacro %}
+
+{% macro run_start() -%}
+    {{ return(run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f+00:00')) }}
+{%- endmacro %}
+
+{% macro moment_literal(moment) -%}
+    {%- set time = '[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?' -%}
+    {%- set offset = '(Z|[+-][0-9]{2}(:?[0-9]{2})?)' -%}
+    {%- if not modules.re.match('^[0-9]{4}-[0-9]{2}-[0-9]{2}(' ~ time ~ offset ~ '?)?$', moment) -%}
+        {{ exceptions.raise_compiler_error(
+            'var as_of: write a moment such as 2019-09-17 00:00:00, with an offset or in UTC'
+        ) }}
     {%- endif -%}
     {%- set has_time = ':' in moment -%}
-    {%- set has_offset = has_time and modules.re.search('(Z|[+-][0-9]{2}(:?[0-9]{2})?)$', moment) -%}
+    {%- set has_offset = has_time and modules.re.search(offset ~ '$', moment) -%}
     cast('{{ moment }}{{ '' if has_time else ' 00:00:00' }}{{ '' if has_offset else '+00:00' }}' as timestamptz)
 {%- endmacro %}

@@ -1,7 +1,8 @@
 {#
     Holds the inputs against the public contract (models/staging/_inputs__sources.yml) before any model
     runs: bytes and dialect of CSV files, columns, types, keys, required cells. A fault stops the run
-    with the table, the column and the rule; no message holds a value.
+    with the table, the column and the rule; no message holds a value. Files and tables that pass get a
+    view each, with the contract's columns in the contract's types, which is the source `inputs`.
 #}
 {% macro check_inputs() %}
     {%- if execute -%}
@@ -9,29 +10,44 @@
         {%- do faults.extend(as_of_faults()) -%}
         {%- do faults.extend(seed_faults()) -%}
         {%- set readers = {} -%}
+        {%- set all_null = [] -%}
         {%- for table in graph.sources.values() | selectattr('source_name', 'equalto', 'inputs') | sort(attribute='name') -%}
             {%- set reader = input_reader(table, faults) -%}
             {%- if reader -%}
                 {%- do readers.update({table.name: reader}) -%}
-                {%- do faults.extend(contract_faults(table, reader)) -%}
+                {%- do faults.extend(contract_faults(table, reader, all_null)) -%}
             {%- endif -%}
         {%- endfor -%}
         {%- if faults -%}
             {{ exceptions.raise_compiler_error("inputs refused, nothing was read or changed:\n  " ~ faults | join("\n  ")) }}
         {%- endif -%}
-        {%- if var('input') == 'files' -%}
-            {%- do run_query('create schema if not exists inputs') -%}
-            {%- for name, reader in readers.items() -%}
-                {%- do run_query('create or replace view inputs.' ~ name ~ ' as select * from ' ~ reader) -%}
-            {%- endfor -%}
+        {%- if var('input') != 'seeds' -%}
+            {%- do create_input_views(readers, all_null) -%}
         {%- endif -%}
         {%- do say_policy() -%}
     {%- endif -%}
 {% endmacro %}
 
+{% macro create_input_views(readers, all_null) %}
+    {%- for table in graph.sources.values() | selectattr('source_name', 'equalto', 'inputs') -%}
+        {%- if loop.first -%}
+            {%- do run_query('create schema if not exists ' ~ table.schema) -%}
+        {%- endif -%}
+        {%- set columns = [] -%}
+        {%- for column in table.columns.values() -%}
+            {%- set cell = 'null' if [table.name, column.name] in all_null else column.name -%}
+            {%- do columns.append('cast(' ~ cell ~ ' as ' ~ column.data_type ~ ') as ' ~ column.name) -%}
+        {%- endfor -%}
+        {%- do run_query(
+            'create or replace view ' ~ table.schema ~ '.' ~ table.name
+            ~ ' as select ' ~ columns | join(', ') ~ ' from ' ~ readers[table.name]
+        ) -%}
+    {%- endfor -%}
+{% endmacro %}
+
 {% macro as_of_faults() %}
-    {%- set is_future = run_query('select ' ~ as_of() ~ " > cast('" ~ run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f+00:00') ~ "' as timestamptz)").rows[0][0] -%}
-    {{ return(['var as_of: lies in the future'] if is_future else []) }}
+    {%- set answer = run_query('select ' ~ as_of() ~ ' > ' ~ moment_literal(run_start())) -%}
+    {{ return(['var as_of: lies in the future'] if answer.rows[0][0] else []) }}
 {% endmacro %}
 
 {# Seeds load by position, so bytes, dialect and header are read before dbt reads them. #}
@@ -44,7 +60,9 @@
 {% endmacro %}
 
 {% macro csv_faults(path, columns, must_have_rows) %}
-    {%- set answer = run_query("select csv_faults('" ~ path | replace("'", "''") ~ "', '" ~ tojson(columns) ~ "', " ~ must_have_rows ~ ")") -%}
+    {%- set answer = run_query(
+        "select csv_faults('" ~ path | replace("'", "''") ~ "', '" ~ tojson(columns) ~ "', " ~ must_have_rows ~ ")"
+    ) -%}
     {{ return(fromjson(answer.rows[0][0])) }}
 {% endmacro %}
 
@@ -79,9 +97,10 @@
         {%- do faults.extend(csv) -%}
         {{ return(csv_reader(stem ~ '.csv', columns) if not csv) }}
     {%- elif var('input') == 'tables' -%}
-        {%- set relation = adapter.get_relation(table.database, table.schema, table.name) -%}
+        {%- set database = var('input_database') or target.database -%}
+        {%- set relation = adapter.get_relation(database, var('input_schema'), table.name) -%}
         {%- if not relation -%}
-            {%- do faults.append(table.name ~ ': no such relation in ' ~ table.database ~ '.' ~ table.schema) -%}
+            {%- do faults.append(table.name ~ ': no such relation in ' ~ database ~ '.' ~ var('input_schema')) -%}
         {%- endif -%}
         {{ return(relation.render() if relation) }}
     {%- else -%}
@@ -93,17 +112,27 @@
 
 {# Types that may stand in for a contract type. An id that went through a floating-point number may be another. #}
 {% macro readable_types(data_type) %}
-    {%- set integers = ['TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT', 'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT', 'UHUGEINT'] -%}
+    {%- set integers = [
+        'TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT',
+        'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT', 'UHUGEINT',
+    ] -%}
     {{ return({
         'varchar': ['VARCHAR', 'UUID'] + integers,
         'boolean': ['VARCHAR', 'BOOLEAN'],
         'integer': ['VARCHAR'] + integers,
         'bigint': ['VARCHAR'] + integers,
-        'timestamptz': ['VARCHAR', 'DATE', 'TIMESTAMP', 'TIMESTAMP_S', 'TIMESTAMP_MS', 'TIMESTAMP_NS', 'TIMESTAMP WITH TIME ZONE'],
+        'timestamptz': [
+            'VARCHAR', 'DATE', 'TIMESTAMP', 'TIMESTAMP_S', 'TIMESTAMP_MS', 'TIMESTAMP_NS',
+            'TIMESTAMP WITH TIME ZONE',
+        ],
     }[data_type]) }}
 {% endmacro %}
 
-{% macro contract_faults(table, reader) %}
+{#
+    Faults of columns, types, keys and cells. A column of nulls may have any type, as files written without
+    a schema have; it is noted in all_null, since such a type may not even cast.
+#}
+{% macro contract_faults(table, reader, all_null) %}
     {%- set faults = [] -%}
     {%- set found = {} -%}
     {%- for row in run_query('describe select * from ' ~ reader).rows -%}
@@ -116,30 +145,55 @@
         {%- if column.name not in found -%}
             {%- do faults.append(table.name ~ '.' ~ column.name ~ ': column is missing') -%}
         {%- elif found[column.name] not in readable_types(column.data_type) -%}
-            {%- do faults.append(table.name ~ '.' ~ column.name ~ ': has type ' ~ found[column.name] ~ ', which is not read as ' ~ column.data_type) -%}
+            {%- if run_query('select count(' ~ column.name ~ ') from ' ~ reader).rows[0][0] == 0 -%}
+                {%- do all_null.append([table.name, column.name]) -%}
+            {%- else -%}
+                {%- do faults.append(
+                    table.name ~ '.' ~ column.name ~ ': has type ' ~ found[column.name]
+                    ~ ', which is not read as ' ~ column.data_type
+                ) -%}
+            {%- endif -%}
         {%- else -%}
+            {%- set name = column.name -%}
             {%- set rules = [] -%}
             {%- if column.data_type != 'varchar' -%}
-                {%- set readable = 'try_cast(' ~ column.name ~ ' as ' ~ column.data_type ~ ')' -%}
-                {%- do rules.append([column.name ~ ' is not null and ' ~ readable ~ ' is null', 'cannot be read as ' ~ column.data_type]) -%}
+                {%- set readable = 'try_cast(' ~ name ~ ' as ' ~ column.data_type ~ ')' -%}
+                {%- do rules.append(
+                    [name ~ ' is not null and ' ~ readable ~ ' is null', 'cannot be read as ' ~ column.data_type]
+                ) -%}
                 {%- if column.data_type == 'timestamptz' -%}
                     {%- do rules.append(['not isfinite(' ~ readable ~ ')', 'is not a finite moment']) -%}
                 {%- endif -%}
             {%- endif -%}
-            {%- if meta.get('key') -%}{%- do keys.append(column.name) -%}{%- endif -%}
+            {%- if meta.get('key') -%}
+                {%- do keys.append(name) -%}
+            {%- endif -%}
             {%- if meta.get('key') or meta.get('required') -%}
-                {%- do rules.append(["coalesce(trim(cast(" ~ column.name ~ " as varchar)), '') = ''", 'is required and empty']) -%}
+                {%- do rules.append(
+                    ["coalesce(trim(cast(" ~ name ~ " as varchar)), '') = ''", 'is required and empty']
+                ) -%}
             {%- endif -%}
             {%- if meta.get('accepted') -%}
-                {%- do rules.append([column.name ~ " not in ('" ~ meta.get('accepted') | join("', '") ~ "')", 'is none of ' ~ meta.get('accepted') | join(', ')]) -%}
+                {%- set accepted = meta.get('accepted') -%}
+                {%- do rules.append(
+                    [name ~ " not in ('" ~ accepted | join("', '") ~ "')", 'is none of ' ~ accepted | join(', ')]
+                ) -%}
             {%- endif -%}
             {%- for rule in rules -%}
-                {%- do counts.append(['count(*) filter (where ' ~ rule[0] ~ ')', table.name ~ '.' ~ column.name ~ ': ', ' rows in which it ' ~ rule[1]]) -%}
+                {%- do counts.append([
+                    'count(*) filter (where ' ~ rule[0] ~ ')',
+                    table.name ~ '.' ~ name ~ ': ',
+                    ' rows in which it ' ~ rule[1],
+                ]) -%}
             {%- endfor -%}
         {%- endif -%}
     {%- endfor -%}
     {%- if keys and not faults -%}
-        {%- do counts.append(['count(*) - count(distinct (' ~ keys | join(', ') ~ '))', table.name ~ '.' ~ keys | join(' and ') ~ ': ', ' rows repeat the primary key of another']) -%}
+        {%- do counts.append([
+            'count(*) - count(distinct (' ~ keys | join(', ') ~ '))',
+            table.name ~ '.' ~ keys | join(' and ') ~ ': ',
+            ' rows repeat the primary key of another',
+        ]) -%}
     {%- endif -%}
     {%- if counts -%}
         {%- set answers = run_query('select ' ~ counts | map(attribute=0) | join(', ') ~ ' from ' ~ reader).rows[0] -%}
@@ -157,6 +211,10 @@
     {%- set path = 'seeds/policy/audience_policy.csv' -%}
     {%- set policy = run_query("select value from " ~ csv_reader(path, ['setting', 'value']) ~ " where setting = 'dual_purpose_policy'").rows -%}
     {%- if policy and policy[0][0] == 'separate_collection' -%}
-        {%- do log('dual_purpose_policy is separate_collection: a value that a user also gave for protection may be matched through its own ads contact', info=true) -%}
+        {%- do log(
+            'dual_purpose_policy is separate_collection: a value that a user also gave for protection may be'
+            ~ ' matched through its own ads contact',
+            info=true
+        ) -%}
     {%- endif -%}
 {% endmacro %}

@@ -74,7 +74,7 @@ def text(value: object) -> str:
     "--contacts",
     default="sample.raw_contacts",
     show_default=True,
-    help="Relation of the raw contacts: inputs.raw_contacts after a build from files.",
+    help="Relation of the raw contacts: input_views.raw_contacts after a build from files or tables.",
 )
 def main(warehouse: Path, contacts: str) -> None:
     """Print the table and the count; exit 1 when a security contact is behind a delivered member."""

@@ -10,9 +10,9 @@ raw_contacts as (
         contacts.channel,
         contacts.value,
         contacts.purpose,
-        cast(contacts.collected_at as timestamptz) as collected_at,
-        cast(contacts.verified_at as timestamptz) as verified_at,
-        cast(contacts.removed_at as timestamptz) as removed_at,
+        contacts.collected_at,
+        contacts.verified_at,
+        contacts.removed_at,
         users.country_code
     from {{ input_table('raw_contacts') }} as contacts
     left join {{ input_table('raw_users') }} as users
@@ -32,7 +32,7 @@ raw_suppressions as (
         nullif(trim(advertiser_id), '') as advertiser_id,
         cast(null as varchar) as country_code
     from {{ input_table('raw_suppressions') }}
-    where added_at is null or cast(added_at as timestamptz) <= {{ as_of() }}
+    where added_at is null or added_at <= {{ as_of() }}
 ),
 
 {{ normalize_identifiers('raw_suppressions') }}

@@ -20,7 +20,7 @@ rederived_purposes as (
 rederived_users as (
     select user_id, country_code
     from {{ input_table('raw_users') }}
-    where account_status = 'active' and cast(is_adult as boolean)
+    where account_status = 'active' and is_adult
 ),
 
 known_consent_events as (
@@ -28,13 +28,13 @@ known_consent_events as (
         user_id,
         data_use,
         status,
-        cast(occurred_at as timestamptz) as occurred_at,
-        cast(recorded_at as timestamptz) as recorded_at,
-        cast(expires_at as timestamptz) as expires_at
+        occurred_at,
+        recorded_at,
+        expires_at
     from {{ input_table('raw_consent_events') }}
     where
-        cast(occurred_at as timestamptz) <= {{ as_of() }}
-        and cast(recorded_at as timestamptz) <= {{ as_of() }}
+        occurred_at <= {{ as_of() }}
+        and recorded_at <= {{ as_of() }}
 ),
 
 -- all events of the last moment must be grants, and the first of their ends must be still to come

@@ -6,7 +6,7 @@
 active_adults as (
     select user_id
     from {{ input_table('raw_users') }}
-    where account_status = 'active' and cast(is_adult as boolean)
+    where account_status = 'active' and is_adult
 ),
 
 moments as (
@@ -14,14 +14,14 @@ moments as (
         engagements.engagement_id,
         engagements.user_id,
         asked.is_at_as_of,
-        case when asked.is_at_as_of then {{ as_of() }} else cast(engagements.occurred_at as timestamptz) end as moment
+        case when asked.is_at_as_of then {{ as_of() }} else engagements.occurred_at end as moment
     from {{ input_table('raw_ad_engagements') }} as engagements
     inner join active_adults
         on engagements.user_id = active_adults.user_id
     cross join (values (true), (false)) as asked (is_at_as_of)
     where
         engagements.event in ('view', 'click')
-        and cast(engagements.occurred_at as timestamptz) <= {{ as_of() }}
+        and engagements.occurred_at <= {{ as_of() }}
 ),
 
 known_events as (
@@ -30,16 +30,16 @@ known_events as (
         moments.is_at_as_of,
         moments.moment,
         events.status,
-        cast(events.occurred_at as timestamptz) as occurred_at,
-        cast(events.recorded_at as timestamptz) as recorded_at,
-        cast(events.expires_at as timestamptz) as expires_at
+        events.occurred_at,
+        events.recorded_at,
+        events.expires_at
     from moments
     inner join {{ input_table('raw_consent_events') }} as events
         on
             moments.user_id = events.user_id
             and events.data_use = 'ads.measurement'
-            and cast(events.occurred_at as timestamptz) <= moments.moment
-            and cast(events.recorded_at as timestamptz) <= moments.moment
+            and events.occurred_at <= moments.moment
+            and events.recorded_at <= moments.moment
 ),
 
 -- the last moment's events must all be grants, and the first of their ends still to come

@@ -12,15 +12,15 @@ raw_lists as (
         lists.advertiser_id,
         lists.partner_id,
         lists.normalization_profile,
-        cast(lists.is_hashed as boolean) as is_hashed,
-        cast(lists.membership_days as integer) as membership_days
+        lists.is_hashed,
+        lists.membership_days
     from {{ input_table('raw_audience_lists') }} as lists
     inner join {{ ref('list_kinds') }} as list_kinds
         on lists.list_kind = list_kinds.list_kind
     where
-        cast(lists.created_at as timestamptz) <= {{ as_of() }}
-        and cast(lists.lawful_basis_attested_at as timestamptz) <= {{ as_of() }}
-        and (lists.expires_at is null or cast(lists.expires_at as timestamptz) > {{ as_of() }})
+        lists.created_at <= {{ as_of() }}
+        and lists.lawful_basis_attested_at <= {{ as_of() }}
+        and (lists.expires_at is null or lists.expires_at > {{ as_of() }})
 ),
 
 rederived_audiences as (
@@ -38,21 +38,21 @@ rederived_audiences as (
         on raw_lists.partner_id = partners.partner_id and partners.status = 'active'
     where
         raw_lists.list_kind = 'partner'
-        and cast(licences.starts_at as timestamptz) <= {{ as_of() }}
-        and (licences.ends_at is null or cast(licences.ends_at as timestamptz) > {{ as_of() }})
-        and (licences.revoked_at is null or cast(licences.revoked_at as timestamptz) > {{ as_of() }})
+        and licences.starts_at <= {{ as_of() }}
+        and (licences.ends_at is null or licences.ends_at > {{ as_of() }})
+        and (licences.revoked_at is null or licences.revoked_at > {{ as_of() }})
 ),
 
 rederived_advertisers as (
     select advertiser_id
     from {{ input_table('raw_advertisers') }}
-    where status = 'active' and cast(terms_accepted_at as timestamptz) <= {{ as_of() }}
+    where status = 'active' and terms_accepted_at <= {{ as_of() }}
 ),
 
 raw_uploads as (
-    select upload_id, list_id, operation, cast(uploaded_at as timestamptz) as uploaded_at
+    select upload_id, list_id, operation, uploaded_at
     from {{ input_table('raw_list_uploads') }}
-    where cast(uploaded_at as timestamptz) <= {{ as_of() }}
+    where uploaded_at <= {{ as_of() }}
 ),
 
 raw_entries as (

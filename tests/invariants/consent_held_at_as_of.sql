@@ -19,12 +19,12 @@ events as (
         user_id,
         data_use,
         status,
-        cast(occurred_at as timestamptz) as occurred_at,
-        cast(expires_at as timestamptz) as expires_at
+        occurred_at,
+        expires_at
     from {{ input_table('raw_consent_events') }}
     where
-        cast(occurred_at as timestamptz) <= {{ as_of() }}
-        and cast(recorded_at as timestamptz) <= {{ as_of() }}
+        occurred_at <= {{ as_of() }}
+        and recorded_at <= {{ as_of() }}
 ),
 
 held as (

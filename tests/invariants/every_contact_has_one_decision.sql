@@ -2,7 +2,7 @@
 -- without a raw contact. An emptied build is red here.
 
 with expected as (
-    select cast(contacts.contact_id as varchar) as contact_id, list_kinds.data_use
+    select contacts.contact_id, list_kinds.data_use
     from {{ input_table('raw_contacts') }} as contacts
     cross join {{ ref('list_kinds') }} as list_kinds
 ),

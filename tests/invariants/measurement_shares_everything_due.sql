@@ -14,6 +14,6 @@ where not exists (
         and shared.measurement_partner_id is not distinct from engagements.measurement_partner_id
         and shared.advertiser_id is not distinct from engagements.advertiser_id
         and shared.event = engagements.event
-        and shared.occurred_at = cast(engagements.occurred_at as timestamptz)
+        and shared.occurred_at = engagements.occurred_at
         and shared.country_code is not distinct from engagements.country_code
 )

@@ -11,7 +11,7 @@ with members as (
 active_adults as (
     select user_id
     from {{ input_table('raw_users') }}
-    where account_status = 'active' and cast(is_adult as boolean)
+    where account_status = 'active' and is_adult
 )
 
 select members.list_id, members.user_id

@@ -9,7 +9,7 @@ with uploaded as (
         on uploads.list_id = lists.list_id
     inner join {{ ref('list_kinds') }} as list_kinds
         on lists.list_kind = list_kinds.list_kind
-    where cast(uploads.uploaded_at as timestamptz) <= {{ as_of() }}
+    where uploads.uploaded_at <= {{ as_of() }}
     group by uploads.list_id
 ),
 

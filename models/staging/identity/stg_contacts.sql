@@ -16,18 +16,18 @@ purposes as (
 -- a phone number without a calling code is read in the country of its user
 located as (
     select
-        cast(contacts.contact_id as varchar) as contact_id,
-        cast(contacts.user_id as varchar) as user_id,
+        contacts.contact_id,
+        contacts.user_id,
         case when contacts.channel in ('email', 'phone') then contacts.channel else 'unknown' end as channel,
         contacts.value,
         contacts.purpose,
-        cast(contacts.collected_at as timestamptz) as collected_at,
-        cast(contacts.verified_at as timestamptz) as verified_at,
-        cast(contacts.removed_at as timestamptz) as removed_at,
+        contacts.collected_at,
+        contacts.verified_at,
+        contacts.removed_at,
         users.country_code
     from contacts
     left join users
-        on cast(contacts.user_id as varchar) = users.user_id
+        on contacts.user_id = users.user_id
 ),
 
 {{ normalize_identifiers('located') }},

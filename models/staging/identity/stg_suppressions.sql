@@ -6,10 +6,10 @@ with source as (
 
 located as (
     select
-        cast(suppression_id as varchar) as suppression_id,
+        suppression_id,
         channel,
         value,
-        cast(added_at as timestamptz) as added_at,
+        added_at,
         cast(null as varchar) as country_code
     from source
 ),

@@ -6,11 +6,11 @@ with source as (
 
 located as (
     select
-        cast(suppression_id as varchar) as suppression_id,
+        suppression_id,
         channel,
         value,
-        cast(advertiser_id as varchar) as advertiser_id,
-        cast(added_at as timestamptz) as added_at,
+        advertiser_id,
+        added_at,
         cast(null as varchar) as country_code
     from source
 ),

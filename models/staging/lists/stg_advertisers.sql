@@ -5,10 +5,10 @@ with source as (
 
 renamed as (
     select
-        cast(advertiser_id as varchar) as advertiser_id,
+        advertiser_id,
         name as advertiser_name,
         coalesce(status = 'active', false) as is_active,
-        cast(terms_accepted_at as timestamptz) as terms_accepted_at
+        terms_accepted_at
     from source
 )
 

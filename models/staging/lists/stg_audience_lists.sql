@@ -13,18 +13,18 @@ list_kinds as (
 -- a list of an unknown kind has no data use, hence no audience
 renamed as (
     select
-        cast(source.list_id as varchar) as list_id,
+        source.list_id,
         source.list_kind,
         list_kinds.data_use,
-        case when source.list_kind = 'tailored' then cast(source.advertiser_id as varchar) end as advertiser_id,
-        case when source.list_kind = 'partner' then cast(source.partner_id as varchar) end as partner_id,
+        case when source.list_kind = 'tailored' then source.advertiser_id end as advertiser_id,
+        case when source.list_kind = 'partner' then source.partner_id end as partner_id,
         source.name as list_name,
         source.normalization_profile,
-        cast(source.is_hashed as boolean) as is_hashed,
-        cast(source.membership_days as integer) as membership_days,
-        cast(source.created_at as timestamptz) as created_at,
-        cast(source.expires_at as timestamptz) as expires_at,
-        cast(source.lawful_basis_attested_at as timestamptz) as lawful_basis_attested_at
+        source.is_hashed,
+        source.membership_days,
+        source.created_at,
+        source.expires_at,
+        source.lawful_basis_attested_at
     from source
     inner join list_kinds
         on source.list_kind = list_kinds.list_kind

@@ -5,8 +5,8 @@ with source as (
 
 renamed as (
     select
-        cast(upload_id as varchar) as upload_id,
-        cast(row_number as bigint) as row_number,
+        upload_id,
+        row_number,
         channel,
         identifier as value,
         country_code

@@ -5,7 +5,7 @@ with source as (
 
 renamed as (
     select
-        cast(partner_id as varchar) as partner_id,
+        partner_id,
         name as partner_name,
         coalesce(status = 'active', false) as is_active
     from source
