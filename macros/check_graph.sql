@@ -28,11 +28,14 @@
     {%- for model in models -%}
         {%- if model.config.group != 'identity' -%}
             {%- do faults.extend(paths_to_contacts(model)) -%}
-        {%- elif model.access != 'private' and model.name != 'contacts_consented_for_ads' and model.schema not in ('published', 'delivery') -%}
+        {%- elif model.access != 'private' and model.name != 'contacts_consented_for_ads'
+            and model.schema not in ('published', 'delivery') -%}
             {%- do faults.append(model.name ~ ' of the group identity is not private') -%}
         {%- endif -%}
+        {#- a dotted or quoted name, or a function, where a relation stands; functions that read files -#}
         {%- set code = sql_without_jinja(model.raw_code) -%}
-        {%- if modules.re.search('\\b(from|join)\\s+("?\\w+"?\\s*\\.|\'|\\w+\\s*\\()', code) or modules.re.search('\\b(read_\\w+|parquet_scan|query_table|query|glob)\\s*\\(', code) -%}
+        {%- if modules.re.search('\\b(from|join)\\s+("?\\w+"?\\s*\\.|\'|\\w+\\s*\\()', code)
+            or modules.re.search('\\b(read_\\w+|parquet_scan|query_table|query|glob)\\s*\\(', code) -%}
             {%- do faults.append(model.name ~ ' names a relation, a file or a table function in place of a ref') -%}
         {%- endif -%}
         {%- if model.config.get('pre-hook') or model.config.get('post-hook') -%}

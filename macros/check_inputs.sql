@@ -11,7 +11,7 @@
         {%- do faults.extend(seed_faults()) -%}
         {%- set readers = {} -%}
         {%- set all_null = [] -%}
-        {%- for table in graph.sources.values() | selectattr('source_name', 'equalto', 'inputs') | sort(attribute='name') -%}
+        {%- for table in input_contract() -%}
             {%- set reader = input_reader(table, faults) -%}
             {%- if reader -%}
                 {%- do readers.update({table.name: reader}) -%}
@@ -19,7 +19,9 @@
             {%- endif -%}
         {%- endfor -%}
         {%- if faults -%}
-            {{ exceptions.raise_compiler_error("inputs refused, nothing was read or changed:\n  " ~ faults | join("\n  ")) }}
+            {{ exceptions.raise_compiler_error(
+                "inputs refused, nothing was read or changed:\n  " ~ faults | join("\n  ")
+            ) }}
         {%- endif -%}
         {%- if var('input') != 'seeds' -%}
             {%- do create_input_views(readers, all_null) -%}
@@ -28,8 +30,14 @@
     {%- endif -%}
 {% endmacro %}
 
+{# The tables of the source `inputs`, with columns, types and rules. #}
+{% macro input_contract() %}
+    {%- set tables = graph.sources.values() | selectattr('source_name', 'equalto', 'inputs') -%}
+    {{ return(tables | sort(attribute='name') | list) }}
+{% endmacro %}
+
 {% macro create_input_views(readers, all_null) %}
-    {%- for table in graph.sources.values() | selectattr('source_name', 'equalto', 'inputs') -%}
+    {%- for table in input_contract() -%}
         {%- if loop.first -%}
             {%- do run_query('create schema if not exists ' ~ table.schema) -%}
         {%- endif -%}
@@ -71,7 +79,8 @@
     {%- for column in columns -%}{%- do types.append("'" ~ column ~ "': 'VARCHAR'") -%}{%- endfor -%}
     {{ return(
         "read_csv('" ~ path | replace("'", "''") ~ "', columns = {" ~ types | join(', ')
-        ~ "}, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '', strict_mode = true)"
+        ~ "}, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', nullstr = '',"
+        ~ " strict_mode = true)"
     ) }}
 {% endmacro %}
 
@@ -209,7 +218,8 @@
 {# The policy that loosens rule 8 must be chosen, and is said aloud at every run. #}
 {% macro say_policy() %}
     {%- set path = 'seeds/policy/audience_policy.csv' -%}
-    {%- set policy = run_query("select value from " ~ csv_reader(path, ['setting', 'value']) ~ " where setting = 'dual_purpose_policy'").rows -%}
+    {%- set reader = csv_reader(path, ['setting', 'value']) -%}
+    {%- set policy = run_query("select value from " ~ reader ~ " where setting = 'dual_purpose_policy'").rows -%}
     {%- if policy and policy[0][0] == 'separate_collection' -%}
         {%- do log(
             'dual_purpose_policy is separate_collection: a value that a user also gave for protection may be'

@@ -19,7 +19,10 @@
 
 {% macro white_space() -%}
     {#- Unicode property White_Space -#}
-    {{ return("\u0009\u000a\u000b\u000c\u000d\u0020\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000") }}
+    {{ return(
+        "\u0009\u000a\u000b\u000c\u000d\u0020\u0085\u00a0\u1680\u2000\u2001\u2002\u2003"
+        ~ "\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+    ) }}
 {%- endmacro %}
 
 {% macro zero_width() -%}
@@ -33,15 +36,25 @@
         (UnicodeData and SpecialCasing), with the sigma that lower-cases by context: where engines
         differ on them, one mailbox would get two keys, or two mailboxes one
     -#}
-    {{ return("\u0080-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2018-\u201f\u2028\u2029\u202f\u205f-\u2064\u3000\ufeff\uff00-\uffef"
+    {{ return(
+        "\u0080-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2018-\u201f\u2028\u2029\u202f"
+        ~ "\u205f-\u2064\u3000\ufeff\uff00-\uffef"
         ~ "\u00df\u0130\u0131\u0149\u017f\u01f0\u0390\u03a3\u03b0\u0587\u1e96-\u1e9a\u1e9e\u1f50\u1f52\u1f54\u1f56"
         ~ "\u1f80-\u1faf\u1fb2-\u1fb4\u1fb6\u1fb7\u1fbc\u1fc2-\u1fc4\u1fc6\u1fc7\u1fcc\u1fd2\u1fd3\u1fd6\u1fd7"
-        ~ "\u1fe2-\u1fe4\u1fe6\u1fe7\u1ff2-\u1ff4\u1ff6\u1ff7\u1ffc\u212a\ufb00-\ufb06\ufb13-\ufb17") }}
+        ~ "\u1fe2-\u1fe4\u1fe6\u1fe7\u1ff2-\u1ff4\u1ff6\u1ff7\u1ffc\u212a\ufb00-\ufb06\ufb13-\ufb17"
+    ) }}
 {%- endmacro %}
 
 {% macro full_width_ascii() -%}
     {#- U+FF01 to U+FF5E, the full-width forms of ! to ~ -#}
-    {{ return("\uff01\uff02\uff03\uff04\uff05\uff06\uff07\uff08\uff09\uff0a\uff0b\uff0c\uff0d\uff0e\uff0f\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff1a\uff1b\uff1c\uff1d\uff1e\uff1f\uff20\uff21\uff22\uff23\uff24\uff25\uff26\uff27\uff28\uff29\uff2a\uff2b\uff2c\uff2d\uff2e\uff2f\uff30\uff31\uff32\uff33\uff34\uff35\uff36\uff37\uff38\uff39\uff3a\uff3b\uff3c\uff3d\uff3e\uff3f\uff40\uff41\uff42\uff43\uff44\uff45\uff46\uff47\uff48\uff49\uff4a\uff4b\uff4c\uff4d\uff4e\uff4f\uff50\uff51\uff52\uff53\uff54\uff55\uff56\uff57\uff58\uff59\uff5a\uff5b\uff5c\uff5d\uff5e") }}
+    {{ return(
+        "\uff01\uff02\uff03\uff04\uff05\uff06\uff07\uff08\uff09\uff0a\uff0b\uff0c\uff0d\uff0e\uff0f\uff10"
+        ~ "\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff1a\uff1b\uff1c\uff1d\uff1e\uff1f\uff20"
+        ~ "\uff21\uff22\uff23\uff24\uff25\uff26\uff27\uff28\uff29\uff2a\uff2b\uff2c\uff2d\uff2e\uff2f\uff30"
+        ~ "\uff31\uff32\uff33\uff34\uff35\uff36\uff37\uff38\uff39\uff3a\uff3b\uff3c\uff3d\uff3e\uff3f\uff40"
+        ~ "\uff41\uff42\uff43\uff44\uff45\uff46\uff47\uff48\uff49\uff4a\uff4b\uff4c\uff4d\uff4e\uff4f\uff50"
+        ~ "\uff51\uff52\uff53\uff54\uff55\uff56\uff57\uff58\uff59\uff5a\uff5b\uff5c\uff5d\uff5e"
+    ) }}
 {%- endmacro %}
 
 {% macro printable_ascii() -%}
@@ -51,7 +64,10 @@
 
 {% macro phone_punctuation() -%}
     {#- what libphonenumber lets stand between digits, letters excepted -#}
-    {{ return(white_space() ~ zero_width() ~ "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\uff0d./\uff0e\uff0f()\uff08\uff09[]\uff3b\uff3d~\u2053\u223c\uff5e") }}
+    {{ return(
+        white_space() ~ zero_width()
+        ~ "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\uff0d./\uff0e\uff0f()\uff08\uff09[]\uff3b\uff3d~\u2053\u223c\uff5e"
+    ) }}
 {%- endmacro %}
 
 {% macro trim_white_space(text) -%}
@@ -82,9 +98,14 @@
         What remains of a value when everything is gone that could tell two spellings of one mailbox
         apart: compatibility forms as far as the engine goes, invisible and forbidden characters, case
     -#}
-    {%- set spelled = "translate(" ~ text ~ ", '" ~ full_width_ascii() ~ zero_width() ~ "', '" ~ printable_ascii() ~ "')" -%}
+    {%- set spelled -%}
+        translate({{ text }}, '{{ full_width_ascii() ~ zero_width() }}', '{{ printable_ascii() }}')
+    {%- endset -%}
+    {#- dotted capital I, long s, final sigma and sharp s, which lower() leaves apart -#}
+    {%- set lowered = "lower(translate(" ~ compose_characters(spelled) ~ ", '\u0130', 'i'))" -%}
+    {%- set case_folded = "replace(translate(" ~ lowered ~ ", '\u017f\u03c2', 's\u03c3'), '\u00df', 'ss')" -%}
     {{ replace_matches(
-        "replace(replace(translate(lower(translate(" ~ compose_characters(spelled) ~ ", '\u0130', 'i')), '\u017f\u03c2', 's\u03c3'), '\u00df', 'ss'), 'mailto:', '')",
+        "replace(" ~ case_folded ~ ", 'mailto:', '')",
         "'[^!#-''*+.-9=?@A-Z^-~\u00a1-\U0010ffff-]'", "''"
     ) }}
 {%- endmacro %}
@@ -301,7 +322,7 @@ normalized_identifiers as (
 {% macro fold_mailbox(address, domains) -%}
     {#- Dots and the +suffix gone from the local part on these domains; an empty rest has no key -#}
     case
-        when split_part({{ address }}, '@', 2) in ({% for domain in domains %}'{{ domain }}'{{ ", " if not loop.last }}{% endfor %})
+        when split_part({{ address }}, '@', 2) in ('{{ domains | join("', '") }}')
             then nullif(translate(split_part(split_part({{ address }}, '@', 1), '+', 1), '.', ''), '')
                 || '@' || split_part({{ address }}, '@', 2)
         else {{ address }}

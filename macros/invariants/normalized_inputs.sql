@@ -40,5 +40,7 @@ raw_suppressions as (
 
 {# Whether the block key on the left meets the contact on the right (DESIGN 4.3). #}
 {% macro block_keys_meet(block_key, contact) -%}
-    {{ block_key }} in ({{ contact }}.block_key, {{ contact }}.national_number, ltrim({{ contact }}.normalized_value, '+'))
+    {{ block_key }} in (
+        {{ contact }}.block_key, {{ contact }}.national_number, ltrim({{ contact }}.normalized_value, '+')
+    )
 {%- endmacro %}

@@ -155,7 +155,8 @@ gated_keys as (
 ),
 
 rederived_members as (
-    select distinct rederived_audiences.list_id, rederived_audiences.advertiser_id, gated_keys.user_id, gated_keys.contact_id
+    select distinct
+        rederived_audiences.list_id, rederived_audiences.advertiser_id, gated_keys.user_id, gated_keys.contact_id
     from standing_entries
     inner join gated_keys
         on
