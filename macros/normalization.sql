@@ -9,6 +9,7 @@
     normalized_value     e-mail: outer white space gone, A-Z in lower case, the form that every
                          profile renders from; phone: E.164 with its plus; null when invalid
     national_number      phone: the national significant number of the E.164 number
+    trunk_number         phone: the same as it is dialled inside its country, behind the national prefix
     normalization_fault  null when valid, else unknown_channel, invalid_email, phone_no_country
                          or invalid_phone
     block_key            the wide class of the value (4.3), for invalid values too; null only when
@@ -99,7 +100,11 @@
         apart: compatibility forms as far as the engine goes, invisible and forbidden characters, case
     -#}
     {%- set spelled -%}
-        translate({{ text }}, '{{ full_width_ascii() ~ zero_width() }}', '{{ printable_ascii() }}')
+        translate(
+            {{ text }},
+            '{{ full_width_ascii() ~ "\u3002\uff61" ~ zero_width() }}',
+            '{{ printable_ascii() }}..'
+        )
     {%- endset -%}
     {#- dotted capital I, long s, final sigma and sharp s, which lower() leaves apart -#}
     {%- set lowered = "lower(translate(" ~ compose_characters(spelled) ~ ", '\u0130', 'i'))" -%}
@@ -146,11 +151,12 @@
     position('|' || cast(length({{ digits }}) as varchar) || '|' in '|' || {{ possible_lengths }} || '|') > 0
 {%- endmacro %}
 
-{% macro national_significant_number(digits, region, is_domestic) -%}
+{% macro national_significant_number(digits, region, is_domestic, has_plus=none) -%}
     {#-
         The digits without the region's national prefix, where what is left has a possible length. A
-        prefix 0 always goes, since no number of such a region begins with 0; another prefix goes
-        first where it must be dialled, and last behind a calling code, where it is a slip
+        prefix 0 always goes, since no number of such a region begins with 0; another prefix goes where
+        it must be dialled. Behind a calling code it is a slip, read only behind a plus: behind 00 it
+        could be the rest of another region's own prefix (0011 in Australia)
     -#}
     {%- set lengths = region ~ ".possible_lengths" -%}
     case
@@ -162,13 +168,32 @@
             then {{ rest }}
         {%- endfor %}
         when {{ has_possible_length(digits, lengths) }} then {{ digits }}
-        {%- if not is_domestic %}
+        {%- if has_plus %}
         {%- set rest = "substr(" ~ digits ~ ", length(" ~ region ~ ".national_prefix) + 1)" %}
-        when left({{ digits }}, length({{ region }}.national_prefix)) = {{ region }}.national_prefix
+        when {{ has_plus }}
+            and left({{ digits }}, length({{ region }}.national_prefix)) = {{ region }}.national_prefix
             and {{ has_possible_length(rest, lengths) }}
             then {{ rest }}
         {%- endif %}
     end
+{%- endmacro %}
+
+{% macro phone_rest(text) -%}
+    {#-
+        What remains of a phone number that does not normalize: the first run of digits, in whatever
+        decimal digits of Arabic script, without leading zeros
+    -#}
+    {%- set digits -%}
+        translate(
+            {{ text }},
+            '{{ "\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667\u0668\u0669"
+            ~ "\u06f0\u06f1\u06f2\u06f3\u06f4\u06f5\u06f6\u06f7\u06f8\u06f9" }}',
+            '01234567890123456789'
+        )
+    {%- endset -%}
+    nullif(
+        ltrim({{ replace_matches(replace_matches(digits, "'^[^0-9]+'", "''"), "'[^0-9].*$'", "''") }}, '0'), ''
+    )
 {%- endmacro %}
 
 {# -- the common table expressions ------------------------------------------------------------ #}
@@ -215,7 +240,9 @@ folded as (
         *,
         case
             when is_valid_email and {{ matches('email_text', "'^[!-~]+$'") }} then email_text
-            when channel = 'email' then {{ fold_for_blocking('trimmed_value') }}
+            when channel = 'phone' then null
+            -- a value of an unknown channel, too: whatever it is, it may have been given for protection
+            else {{ fold_for_blocking('trimmed_value') }}
         end as folded_email
     from spelled
 ),
@@ -248,19 +275,24 @@ numbered as (
         case
             when not dialled.is_phone_text then null
             else {{ national_significant_number(
-                "substr(dialled.international_digits, length(international.calling_code) + 1)", "international", false) }}
+                "substr(dialled.international_digits, length(international.calling_code) + 1)",
+                "international", false, "left(dialled.phone_text, 1) = '+'"
+            ) }}
         end as international_number,
         case
             when not dialled.is_phone_text then null
             else {{ national_significant_number(
-                "substr(dialled.prefixed_digits, length(prefixed.calling_code) + 1)", "prefixed", false) }}
+                "substr(dialled.prefixed_digits, length(prefixed.calling_code) + 1)", "prefixed", false
+            ) }}
         end as prefixed_number,
         case
             when not dialled.is_phone_text or dialled.international_digits is not null then null
             else {{ national_significant_number("dialled.phone_text", "dialled", true) }}
         end as domestic_number,
         international.calling_code as international_code,
-        prefixed.calling_code as prefixed_code
+        prefixed.calling_code as prefixed_code,
+        international.national_prefix as international_national_prefix,
+        prefixed.national_prefix as prefixed_national_prefix
     from dialled
     left join calling_codes as international
         on {{ calling_code('dialled.international_digits') }} = international.calling_code
@@ -276,6 +308,11 @@ resolved as (
             when prefixed_number is not null then prefixed_code
             else record_calling_code
         end as calling_code,
+        case
+            when international_number is not null then international_national_prefix
+            when prefixed_number is not null then prefixed_national_prefix
+            else national_prefix
+        end as trunk_prefix,
         coalesce(international_number, prefixed_number, domestic_number) as national_digits
     from numbered
 ),
@@ -293,6 +330,7 @@ checked as (
 normalized_identifiers as (
     select
         *,
+        coalesce(trunk_prefix, '') || national_number as trunk_number,
         case
             when is_valid_email then email_text
             when national_number is not null then '+' || calling_code || national_number
@@ -308,10 +346,9 @@ normalized_identifiers as (
             else 'unknown_channel'
         end as normalization_fault,
         case
-            when channel = 'email' then {{ email_block_key('folded_email') }}
-            when national_number is not null then '+' || calling_code || national_number
-            -- no number: the digits before the first letter, without leading zeros
-            else nullif(ltrim({{ replace_matches("phone_text", "'[A-Za-z].*$|[^0-9]'", "''") }}, '0'), '')
+            when channel = 'phone' and national_number is not null then '+' || calling_code || national_number
+            when channel = 'phone' then {{ phone_rest('phone_text') }}
+            else {{ email_block_key('folded_email') }}
         end as block_key
     from checked
 )

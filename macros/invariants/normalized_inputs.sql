@@ -41,6 +41,9 @@ raw_suppressions as (
 {# Whether the block key on the left meets the contact on the right (DESIGN 4.3). #}
 {% macro block_keys_meet(block_key, contact) -%}
     {{ block_key }} in (
-        {{ contact }}.block_key, {{ contact }}.national_number, ltrim({{ contact }}.normalized_value, '+')
+        {{ contact }}.block_key,
+        ltrim({{ contact }}.normalized_value, '+'),
+        ltrim({{ contact }}.national_number, '0'),
+        ltrim({{ contact }}.trunk_number, '0')
     )
 {%- endmacro %}

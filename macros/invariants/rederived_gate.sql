@@ -99,7 +99,7 @@ rederived_consents as (
 ),
 
 rederived_holds as (
-    select normalized_identifiers.user_id, normalized_identifiers.channel, normalized_identifiers.block_key
+    select normalized_identifiers.user_id, normalized_identifiers.block_key
     from normalized_identifiers
     left join {{ ref('purposes') }} as purposes
         on normalized_identifiers.purpose = purposes.purpose
@@ -113,7 +113,7 @@ rederived_holds as (
 ),
 
 rederived_suppressions as (
-    select channel, block_key
+    select block_key
     from {{ ref('stg_suppressions') }}
     where added_at is null or added_at <= {{ as_of() }}
 ),
@@ -125,6 +125,7 @@ rederived_candidates as (
         normalized_identifiers.channel,
         normalized_identifiers.normalized_value,
         normalized_identifiers.national_number,
+        normalized_identifiers.trunk_number,
         normalized_identifiers.block_key,
         rederived_purposes.data_use
     from normalized_identifiers
@@ -149,7 +150,6 @@ refused_candidates as (
     inner join rederived_holds
         on
             rederived_candidates.user_id = rederived_holds.user_id
-            and rederived_candidates.channel = rederived_holds.channel
             and {{ block_keys_meet('rederived_holds.block_key', 'rederived_candidates') }}
 
     union all
@@ -157,9 +157,7 @@ refused_candidates as (
     select rederived_candidates.contact_id
     from rederived_candidates
     inner join rederived_suppressions
-        on
-            rederived_candidates.channel = rederived_suppressions.channel
-            and {{ block_keys_meet('rederived_suppressions.block_key', 'rederived_candidates') }}
+        on {{ block_keys_meet('rederived_suppressions.block_key', 'rederived_candidates') }}
 ),
 
 rederived_gate as (

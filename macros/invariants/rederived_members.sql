@@ -142,14 +142,15 @@ profiles as (
 gated_contacts as (
     select
         gate.contact_id, gate.user_id, gate.channel, gate.data_use, gate.normalized_value,
-        gate.national_number, gate.block_key, profiles.normalization_profile
+        gate.national_number, gate.trunk_number, gate.block_key, profiles.normalization_profile
     from {{ ref('contacts_consented_for_ads') }} as gate
     cross join profiles
 ),
 
 gated_keys as (
     select
-        contact_id, user_id, channel, data_use, normalized_value, national_number, block_key, normalization_profile,
+        contact_id, user_id, channel, data_use, normalized_value, national_number, trunk_number, block_key,
+        normalization_profile,
         {{ sha256_hex(rendered_for_profile('normalized_value')) }} as match_key
     from gated_contacts
 ),
@@ -172,7 +173,6 @@ rederived_members as (
         select 1 from {{ ref('stg_advertiser_suppressions') }} as suppressions
         where
             suppressions.advertiser_id = rederived_audiences.advertiser_id
-            and suppressions.channel = gated_keys.channel
             and {{ block_keys_meet('suppressions.block_key', 'gated_keys') }}
             and (suppressions.added_at is null or suppressions.added_at <= {{ as_of() }})
     )

@@ -1,10 +1,10 @@
 with usable_contact_block_keys as (
-    select contact_id, user_id, channel, block_key
+    select contact_id, user_id, block_key
     from {{ ref('usable_contact_block_keys') }}
 ),
 
 contacts as (
-    select user_id, channel, block_key, is_protective, collected_at
+    select user_id, block_key, is_protective, collected_at
     from {{ ref('stg_contacts') }}
 ),
 
@@ -13,9 +13,10 @@ policy as (
     from {{ ref('audience_policy') }}
 ),
 
--- rule 8: removed or not, and whenever it was collected but later than as_of
+-- rule 8: removed or not, whenever it was collected but later than as_of, and whatever channel it was
+-- filed under
 protective_block_keys as (
-    select distinct user_id, channel, block_key
+    select distinct user_id, block_key
     from contacts
     where
         is_protective
@@ -28,7 +29,6 @@ held_contacts as (
     inner join protective_block_keys
         on
             usable_contact_block_keys.user_id = protective_block_keys.user_id
-            and usable_contact_block_keys.channel = protective_block_keys.channel
             and usable_contact_block_keys.block_key = protective_block_keys.block_key
 ),
 

@@ -1,10 +1,10 @@
 with usable_contact_block_keys as (
-    select contact_id, channel, block_key
+    select contact_id, block_key
     from {{ ref('usable_contact_block_keys') }}
 ),
 
 suppressions as (
-    select channel, block_key, added_at
+    select block_key, added_at
     from {{ ref('stg_suppressions') }}
 ),
 
@@ -13,9 +13,7 @@ suppressed_contacts as (
     select usable_contact_block_keys.contact_id
     from usable_contact_block_keys
     inner join suppressions
-        on
-            usable_contact_block_keys.channel = suppressions.channel
-            and usable_contact_block_keys.block_key = suppressions.block_key
+        on usable_contact_block_keys.block_key = suppressions.block_key
     where suppressions.added_at is null or suppressions.added_at <= {{ as_of() }}
 ),
 

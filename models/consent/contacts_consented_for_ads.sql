@@ -10,7 +10,7 @@ with contact_decisions as (
 contacts as (
     select
         contact_id, user_id, channel, purpose, collected_at, verified_at,
-        normalized_value, national_number, block_key
+        normalized_value, national_number, trunk_number, block_key
     from {{ ref('stg_contacts') }}
 ),
 
@@ -34,6 +34,7 @@ consented as (
         contacts.verified_at,
         contacts.normalized_value,
         contacts.national_number,
+        contacts.trunk_number,
         contacts.block_key
     from contact_decisions
     inner join contacts

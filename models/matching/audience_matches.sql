@@ -11,40 +11,25 @@ list_matches as (
 ),
 
 contacts as (
-    select distinct contact_id, channel, normalized_value, national_number, block_key
+    select distinct contact_id, channel, normalized_value, national_number, trunk_number, block_key
     from {{ ref('contacts_consented_for_ads') }}
 ),
 
 advertiser_suppressions as (
-    select advertiser_id, channel, block_key
+    select advertiser_id, block_key
     from {{ ref('stg_advertiser_suppressions') }}
     where added_at is null or added_at <= {{ as_of() }}
 ),
 
 contact_block_keys as (
-    select contact_id, channel, block_key
-    from contacts
-
-    union all
-
-    select contact_id, channel, national_number as block_key
-    from contacts
-    where channel = 'phone'
-
-    union all
-
-    select contact_id, channel, substr(normalized_value, 2) as block_key
-    from contacts
-    where channel = 'phone'
+    {{ meeting_block_keys('contacts', 'contact_id') }}
 ),
 
 suppressed_contacts as (
     select advertiser_suppressions.advertiser_id, contact_block_keys.contact_id
     from advertiser_suppressions
     inner join contact_block_keys
-        on
-            advertiser_suppressions.channel = contact_block_keys.channel
-            and advertiser_suppressions.block_key = contact_block_keys.block_key
+        on advertiser_suppressions.block_key = contact_block_keys.block_key
 ),
 
 matched as (

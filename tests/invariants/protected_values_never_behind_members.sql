@@ -16,7 +16,7 @@ policy as (
 {{ normalized_raw_contacts() }},
 
 protective_contacts as (
-    select normalized_identifiers.user_id, normalized_identifiers.channel, normalized_identifiers.block_key
+    select normalized_identifiers.user_id, normalized_identifiers.block_key
     from normalized_identifiers
     left join {{ ref('purposes') }} as purposes
         on normalized_identifiers.purpose = purposes.purpose
@@ -32,7 +32,6 @@ inner join normalized_identifiers
 inner join protective_contacts
     on
         normalized_identifiers.user_id = protective_contacts.user_id
-        and normalized_identifiers.channel = protective_contacts.channel
         and {{ block_keys_meet('protective_contacts.block_key', 'normalized_identifiers') }}
 where not exists (
     select 1 from policy

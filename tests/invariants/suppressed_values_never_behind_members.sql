@@ -13,7 +13,5 @@ from explanations
 inner join {{ ref('contacts_consented_for_ads') }} as gate
     on explanations.contact_id = gate.contact_id
 inner join normalized_identifiers
-    on
-        gate.channel = normalized_identifiers.channel
-        and {{ block_keys_meet('normalized_identifiers.block_key', 'gate') }}
+    on {{ block_keys_meet('normalized_identifiers.block_key', 'gate') }}
 where coalesce(normalized_identifiers.advertiser_id, explanations.advertiser_id) = explanations.advertiser_id

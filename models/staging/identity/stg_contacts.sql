@@ -51,6 +51,7 @@ purposed as (
         normalized_identifiers.removed_at,
         normalized_identifiers.normalized_value,
         normalized_identifiers.national_number,
+        normalized_identifiers.trunk_number,
         normalized_identifiers.block_key
     from normalized_identifiers
     left join purposes
