@@ -106,12 +106,22 @@
         {%- do faults.extend(csv) -%}
         {{ return(csv_reader(stem ~ '.csv', columns) if not csv) }}
     {%- elif var('input') == 'tables' -%}
-        {%- set database = var('input_database') or target.database -%}
-        {%- set relation = adapter.get_relation(database, var('input_schema'), table.name) -%}
-        {%- if not relation -%}
-            {%- do faults.append(table.name ~ ': no such relation in ' ~ database ~ '.' ~ var('input_schema')) -%}
+        {%- set database = (var('input_database') or target.database) | string -%}
+        {%- set schema = var('input_schema') | string -%}
+        {%- if not modules.re.match('^\\w+$', schema) or not modules.re.match('^\\w+$', database) -%}
+            {%- set fault = 'vars input_schema and input_database: write names of letters, digits and underscores' -%}
+            {%- do faults.append(fault) if fault not in faults -%}
+            {{ return(none) }}
         {%- endif -%}
-        {{ return(relation.render() if relation) }}
+        {%- set found = run_query(
+            "select count(*) from information_schema.tables where table_catalog = '" ~ database
+            ~ "' and table_schema = '" ~ schema ~ "' and table_name = '" ~ table.name ~ "'"
+        ) -%}
+        {%- if found.rows[0][0] == 0 -%}
+            {%- do faults.append(table.name ~ ': no such relation in ' ~ database ~ '.' ~ schema) -%}
+            {{ return(none) }}
+        {%- endif -%}
+        {{ return(api.Relation.create(database=database, schema=schema, identifier=table.name).render()) }}
     {%- else -%}
         {%- set fault = 'var input: must be seeds, files or tables' -%}
         {%- do faults.append(fault) if fault not in faults -%}
