@@ -71,7 +71,7 @@ def test_models_ask_no_clock_and_use_no_not_in() -> None:
 
 def test_no_registry_and_no_machine_in_any_file() -> None:
     """No file names a package registry or a path of one machine."""
-    registry = re.compile(r"pypi\.org|pythonhosted|npmjs\.org|deb\.debian|index-url|extra-index")
+    registry = re.compile(r"(extra|index)-(index-)?url|//[^\s/\"']*(pypi|pythonhosted|npmjs|debian)")
     machine = re.compile(r"(?<![\w.])/(work|root|home)/")
     for file in tracked_files():
         if file == Path(__file__).relative_to(ROOT):
