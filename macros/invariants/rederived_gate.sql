@@ -1,7 +1,7 @@
 {#
     The gate once more, straight from the raw inputs and as one conjunction in place of an ordered case:
     what the tests gate_admits_nobody_else and gate_admits_everybody_due hold the gate against. Ends in
-    `rederived_gate`: contact_id, data_use.
+    `rederived_gate`: contact_id, user_id, normalized_value, data_use.
 #}
 {% macro rederived_gate() %}
 {{ normalized_raw_contacts() }},
@@ -161,7 +161,7 @@ refused_candidates as (
 ),
 
 rederived_gate as (
-    select distinct contact_id, data_use
+    select distinct contact_id, user_id, normalized_value, data_use
     from rederived_candidates
     where not exists (
         select 1 from refused_candidates

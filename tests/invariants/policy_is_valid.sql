@@ -1,5 +1,6 @@
 -- A returned row is a policy setting that is missing, unknown or out of range, or a data use without an
--- opt_in row for every country. A minimum of 0, -1 or text must never let a list through.
+-- opt_in row for every country, or a kind of list that serves another data use than its own. A minimum of 0, -1
+-- or text must never let a list through.
 
 with settings as (
     select setting, value
@@ -52,3 +53,9 @@ where not exists (
         and rules.country_code = '*'
         and rules.choice_model = 'opt_in'
 )
+
+union all
+
+select list_kind as fault
+from {{ ref('list_kinds') }}
+where data_use is distinct from 'ads.audience_matching.' || list_kind
