@@ -22,6 +22,19 @@ raw_contacts as (
 {{ normalize_identifiers('raw_contacts') }}
 {% endmacro %}
 
+{# Of the normalized raw contacts those that were given for protection, whatever became of them. #}
+{% macro protective_contacts() %}
+protective_contacts as (
+    select normalized_identifiers.user_id, normalized_identifiers.block_key
+    from normalized_identifiers
+    left join {{ ref('purposes') }} as purposes
+        on normalized_identifiers.purpose = purposes.purpose
+    where
+        (purposes.purpose is null or purposes.is_protective or not purposes.is_assignable)
+        and (normalized_identifiers.collected_at is null or normalized_identifiers.collected_at <= {{ as_of() }})
+)
+{% endmacro %}
+
 {# Suppressions straight from the input, normalized here once more: `normalized_identifiers`. #}
 {% macro normalized_raw_suppressions() %}
 raw_suppressions as (

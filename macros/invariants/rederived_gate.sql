@@ -98,15 +98,13 @@ rederived_consents as (
     )
 ),
 
+{{ protective_contacts() }},
+
 rederived_holds as (
-    select normalized_identifiers.user_id, normalized_identifiers.block_key
-    from normalized_identifiers
-    left join {{ ref('purposes') }} as purposes
-        on normalized_identifiers.purpose = purposes.purpose
+    select user_id, block_key
+    from protective_contacts
     where
-        (purposes.purpose is null or purposes.is_protective or not purposes.is_assignable)
-        and (normalized_identifiers.collected_at is null or normalized_identifiers.collected_at <= {{ as_of() }})
-        and not exists (
+        not exists (
             select 1 from {{ ref('audience_policy') }} as policy
             where policy.setting = 'dual_purpose_policy' and policy.value = 'separate_collection'
         )

@@ -8,7 +8,7 @@ contacts as (
     from {{ ref('stg_contacts') }}
 ),
 
-policy as (
+audience_policy as (
     select setting, value
     from {{ ref('audience_policy') }}
 ),
@@ -42,8 +42,8 @@ clear_contacts as (
             where held_contacts.contact_id = usable_contact_block_keys.contact_id
         )
         or exists (
-            select 1 from policy
-            where policy.setting = 'dual_purpose_policy' and policy.value = 'separate_collection'
+            select 1 from audience_policy
+            where audience_policy.setting = 'dual_purpose_policy' and audience_policy.value = 'separate_collection'
         )
 )
 

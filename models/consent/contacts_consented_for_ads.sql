@@ -1,6 +1,6 @@
 -- THE GATE. The only door between contacts and lists, and it opens last: everything else in identity
 -- is built and tested before it.
--- depends_on: {{ ref('release_consent_funnel') }}, {{ ref('measurement_events_shared') }}
+-- depends_on: {{ ref('release_consent_funnel') }}, {{ ref('release_measurement_events_shared') }}
 
 with contact_decisions as (
     select contact_id, data_use, decision

@@ -15,15 +15,7 @@ policy as (
 
 {{ normalized_raw_contacts() }},
 
-protective_contacts as (
-    select normalized_identifiers.user_id, normalized_identifiers.block_key
-    from normalized_identifiers
-    left join {{ ref('purposes') }} as purposes
-        on normalized_identifiers.purpose = purposes.purpose
-    where
-        (purposes.purpose is null or purposes.is_protective or not purposes.is_assignable)
-        and (normalized_identifiers.collected_at is null or normalized_identifiers.collected_at <= {{ as_of() }})
-)
+{{ protective_contacts() }}
 
 select explanations.list_id, explanations.advertiser_id, explanations.user_id, explanations.contact_id
 from explanations

@@ -1,0 +1,225 @@
+"""Ways around the gate and the guards: each is refused at the run's start, before any SQL of a model."""
+
+from dataclasses import dataclass, field
+
+import duckdb
+import pytest
+from conftest import Project
+from test_faults import LIST_MATCHES, TAILORED, assert_red_and_unchanged
+
+STG_CONTACTS = "{{ ref('stg_contacts') }}"
+DELIVERED = "models/published/delivery/delivery_measurement_events_shared.sql"
+NO_REF = "names a relation, a file or a table function in place of a ref"
+NO_CANDIDATE = "is more than a candidate as_released"
+HOOK = "which could write what no guard sees"
+JINJA = "holds Jinja other than a ref"
+
+
+@dataclass
+class Detour:
+    """What is written over or beside the project, and the rule that must be named."""
+
+    rule: str
+    files: dict[str, str] = field(default_factory=dict)
+    edits: list[tuple[str, str, str]] = field(default_factory=list)
+    arguments: tuple[str, ...] = ()
+
+
+def joined(relation: str) -> Detour:
+    """The list matches with one more relation after their last one, by a comma."""
+    return Detour(
+        NO_REF, edits=[(LIST_MATCHES, "select * from matched", f"select matched.* from matched, {relation}")]
+    )
+
+
+DETOURS = {
+    "delivery reads staging": Detour(
+        NO_CANDIDATE,
+        {
+            DELIVERED: "select engagement_id, measurement_partner_id, advertiser_id, event, occurred_at,"
+            " country_code, now() as as_of from {{ ref('stg_ad_engagements') }}"
+        },
+    ),
+    "published reads a mart": Detour(
+        NO_CANDIDATE,
+        {"models/published/bi/published_audiences.sql": "select * from {{ ref('audiences') }}"},
+    ),
+    "more than the candidate": Detour(
+        NO_CANDIDATE,
+        edits=[
+            (DELIVERED, "{{ as_released(", "select * from {{ ref('release') }} union all {{ as_released("),
+        ],
+    ),
+    "a published model that nobody asked for": Detour(
+        "published_contacts is in no exposure",
+        {
+            "models/published/bi/published_contacts.sql": "{{ config(contract={'enforced': false}) }}"
+            "{{ as_released('release_audiences') }}"
+        },
+    ),
+    "a candidate made of staged contacts": Detour(
+        "stg_contacts -> release_contacts: the layer release reads only",
+        {
+            "models/release/release_contacts.sql": "{{ config(group='identity', access='private') }}"
+            f"select contact_id from {STG_CONTACTS}"
+        },
+    ),
+    "a comma join": joined("staging.stg_contacts"),
+    "a name put together": joined("{{ 'staging.' ~ 'stg_contacts' }}"),
+    "a name from a macro": Detour(
+        JINJA,
+        {"macros/contacts.sql": "{% macro contacts() %}staging.stg_contacts{% endmacro %}"},
+        [
+            (
+                LIST_MATCHES,
+                "select * from matched",
+                "select matched.* from matched cross join {{ contacts() }}",
+            )
+        ],
+    ),
+    "a literal that looks like a comment": Detour(
+        NO_REF,
+        edits=[
+            (
+                LIST_MATCHES,
+                "select * from matched",
+                "select matched.* from matched inner join staging.stg_contacts as others on '--' <> user_id",
+            )
+        ],
+    ),
+    "a literal with an escape": Detour(
+        "holds '",
+        edits=[(LIST_MATCHES, "select * from matched", "select * from matched where e'\\'' <> list_id")],
+    ),
+    "a quoted name": Detour(
+        'holds "',
+        edits=[
+            (LIST_MATCHES, "select * from matched", 'select matched.* from matched, "staging"."stg_contacts"')
+        ],
+    ),
+    "a table function": joined("query_table('staging.stg_contacts')"),
+    "a name that stands for a schema": Detour(
+        "has a name of its own that is a schema: staging",
+        edits=[(LIST_MATCHES, "select * from matched", "select staging.* from matched as staging")],
+    ),
+    "a source that is a staging model": Detour(
+        "landed is a source that is no input",
+        {
+            "models/matching/_sources.yml": "sources: [{name: other, schema: staging,"
+            " tables: [{name: landed, identifier: stg_contacts}]}]"
+        },
+    ),
+    "a query that runs while the model compiles": Detour(
+        JINJA,
+        edits=[(TAILORED, "select * from members", "{% do run_query('select 1') %}select * from members")],
+    ),
+    "a hook after the run": Detour(
+        HOOK,
+        edits=[
+            (
+                "dbt_project.yml",
+                "\nseeds:\n",
+                '\non-run-end: "delete from published.audiences"\n\nseeds:\n',
+            )
+        ],
+    ),
+    "a hook of a seed": Detour(
+        HOOK,
+        edits=[
+            (
+                "dbt_project.yml",
+                "      +schema: policy\n",
+                '      +schema: policy\n      +post-hook: "select 1"\n',
+            )
+        ],
+    ),
+    "a header of a model": Detour(
+        HOOK,
+        edits=[
+            (
+                "dbt_project.yml",
+                "      +schema: matching\n",
+                '      +schema: matching\n      +sql_header: "select 1;"\n',
+            )
+        ],
+    ),
+    "an incremental audience": Detour(
+        "is neither a view nor a table",
+        edits=[
+            (
+                "dbt_project.yml",
+                "      +schema: marts\n      +materialized: table",
+                "      +schema: marts\n      +materialized: incremental\n      +on_schema_change: fail",
+            )
+        ],
+    ),
+    "an incremental delivery": Detour(
+        "is no table with an enforced contract",
+        edits=[
+            (
+                "dbt_project.yml",
+                "      delivery:\n",
+                "      delivery:\n        +materialized: incremental\n        +on_schema_change: fail\n",
+            )
+        ],
+    ),
+    "a snapshot of contacts": Detour(
+        "is a snapshot, which would keep what was withdrawn",
+        {
+            "snapshots/contacts.yml": "snapshots: [{name: contacts_kept, relation: ref('stg_contacts'),"
+            " config: {unique_key: contact_id, strategy: check, check_cols: all, group: identity}}]"
+        },
+        [("dbt_project.yml", "seed-paths: [seeds]\n", "seed-paths: [seeds]\nsnapshot-paths: [snapshots]\n")],
+    ),
+    "keys minted before the gate": Detour(
+        "of the group identity hashes",
+        {
+            "models/consent/contact_hashes.sql": "select {{ sha256_hex('block_key') }} as match_key"
+            f" from {STG_CONTACTS}"
+        },
+    ),
+    "a mart without its content check": Detour(
+        "contact_notes has no data test no_identifiers",
+        {
+            "models/marts/privacy/contact_notes.sql": "{{ config(contract={'enforced': false}) }}"
+            f"select contact_id from {STG_CONTACTS}"
+        },
+    ),
+    "one guard excluded": Detour(
+        "are left out by selection (gate_admits_nobody_else",
+        arguments=("--exclude", "gate_admits_nobody_else"),
+    ),
+    "only what is published": Detour(
+        "are left out by selection", arguments=("--select", "path:models/published")
+    ),
+    "no data tests": Detour("are left out by selection", arguments=("--exclude-resource-type", "test")),
+}
+
+
+@pytest.mark.parametrize("detour", DETOURS.values(), ids=DETOURS.keys())
+def test_detour(copy_of_sample: Project, detour: Detour) -> None:
+    """The build is red, the rule is named, and what was published stays as it was."""
+    for path, content in detour.files.items():
+        copy_of_sample.write(path, content)
+    for path, old, new in detour.edits:
+        copy_of_sample.edit(path, old, new)
+    assert_red_and_unchanged(copy_of_sample, detour.rule, arguments=detour.arguments)
+
+
+def test_run_without_tests(copy_of_sample: Project) -> None:
+    """`dbt run` runs no guard, so it publishes nothing; for the rest it works as everywhere."""
+    before = copy_of_sample.published()
+    run = copy_of_sample.dbt("run")
+    assert not run.success and "are left out by selection" in run.output
+    assert copy_of_sample.published() == before
+    run = copy_of_sample.dbt("run", "--exclude", "path:models/published")
+    assert run.success, run.output
+
+
+def test_retired_table(copy_of_sample: Project) -> None:
+    """The table of a model that was deleted is still readable: dbt never drops it."""
+    with duckdb.connect(str(copy_of_sample.warehouse)) as warehouse:
+        warehouse.execute(
+            "create table delivery.old_audience_members as from delivery.tailored_audience_members"
+        )
+    assert_red_and_unchanged(copy_of_sample, "delivery.old_audience_members is still readable")
