@@ -8,6 +8,10 @@
     regexp_replace({{ text }}, {{ pattern }}, {{ replacement }}, 'g')
 {%- endmacro %}
 
+{% macro first_match(text, pattern) -%}
+    nullif(regexp_extract({{ text }}, {{ pattern }}), '')
+{%- endmacro %}
+
 {% macro sha256_hex(text) -%}
     sha256({{ text }})
 {%- endmacro %}

@@ -27,7 +27,13 @@
 {%- endmacro %}
 
 {% macro zero_width() -%}
-    {{ return("\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff") }}
+    {#- Unicode property Default_Ignorable_Code_Point, as far as it is in the basic plane: nothing is drawn -#}
+    {{ return(
+        "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u200b\u200c\u200d\u200e\u200f"
+        ~ "\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2065\u2066\u2067\u2068\u2069"
+        ~ "\u206a\u206b\u206c\u206d\u206e\u206f\u3164\ufe00\ufe01\ufe02\ufe03\ufe04\ufe05\ufe06\ufe07"
+        ~ "\ufe08\ufe09\ufe0a\ufe0b\ufe0c\ufe0d\ufe0e\ufe0f\ufeff\uffa0"
+    ) }}
 {%- endmacro %}
 
 {% macro refused_email_characters() -%}
@@ -38,8 +44,8 @@
         differ on them, one mailbox would get two keys, or two mailboxes one
     -#}
     {{ return(
-        "\u0080-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2018-\u201f\u2028\u2029\u202f"
-        ~ "\u205f-\u2064\u3000\ufeff\uff00-\uffef"
+        "\u0080-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2018-\u201f"
+        ~ "\u2028-\u202f\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uff00-\uffef"
         ~ "\u00df\u0130\u0131\u0149\u017f\u01f0\u0390\u03a3\u03b0\u0587\u1e96-\u1e9a\u1e9e\u1f50\u1f52\u1f54\u1f56"
         ~ "\u1f80-\u1faf\u1fb2-\u1fb4\u1fb6\u1fb7\u1fbc\u1fc2-\u1fc4\u1fc6\u1fc7\u1fcc\u1fd2\u1fd3\u1fd6\u1fd7"
         ~ "\u1fe2-\u1fe4\u1fe6\u1fe7\u1ff2-\u1ff4\u1ff6\u1ff7\u1ffc\u212a\ufb00-\ufb06\ufb13-\ufb17"
@@ -97,7 +103,8 @@
 {% macro fold_for_blocking(text) -%}
     {#-
         What remains of a value when everything is gone that could tell two spellings of one mailbox
-        apart: compatibility forms as far as the engine goes, invisible and forbidden characters, case
+        apart: compatibility forms as far as the engine goes, invisible and forbidden characters, case,
+        names and remarks around the first address, doubled at signs and dots
     -#}
     {%- set spelled -%}
         translate(
@@ -109,10 +116,9 @@
     {#- dotted capital I, long s, final sigma and sharp s, which lower() leaves apart -#}
     {%- set lowered = "lower(translate(" ~ compose_characters(spelled) ~ ", '\u0130', 'i'))" -%}
     {%- set case_folded = "replace(translate(" ~ lowered ~ ", '\u017f\u03c2', 's\u03c3'), '\u00df', 'ss')" -%}
-    {{ replace_matches(
-        "replace(" ~ case_folded ~ ", 'mailto:', '')",
-        "'[^!#-''*+.-9=?@A-Z^-~\u00a1-\U0010ffff-]'", "''"
-    ) }}
+    {%- set address = "coalesce(" ~ first_match(case_folded, "'[^]<>():;,[]*@[^]<>():;,?[]*'") ~ ", " ~ case_folded ~ ")" -%}
+    {%- set remaining = replace_matches(address, "'[^!#-''*+.-9=?@A-Z^-~\u00a1-\U0010ffff-]'", "''") -%}
+    {{ replace_matches(replace_matches(remaining, "'[.]+'", "'.'"), "'@[.@]+'", "'@'") }}
 {%- endmacro %}
 
 {% macro email_block_key(folded) -%}
@@ -151,15 +157,26 @@
     position('|' || cast(length({{ digits }}) as varchar) || '|' in '|' || {{ possible_lengths }} || '|') > 0
 {%- endmacro %}
 
+{% macro bracketed_zero() -%}
+    {{ return("'[(\uff08][ \u00a0]*[0\uff10][ \u00a0]*[)\uff09]'") }}
+{%- endmacro %}
+
 {% macro national_significant_number(digits, region, is_domestic, has_plus=none) -%}
     {#-
         The digits without the region's national prefix, where what is left has a possible length. A
         prefix 0 always goes, since no number of such a region begins with 0; another prefix goes where
         it must be dialled. Behind a calling code it is a slip, read only behind a plus: behind 00 it
-        could be the rest of another region's own prefix (0011 in Australia)
+        could be the rest of another region's own prefix (0011 in Australia). A zero in brackets behind
+        a calling code is nobody's; only where a region has no national prefix may it belong (Italy)
     -#}
     {%- set lengths = region ~ ".possible_lengths" -%}
+    {%- set without_zero = "substr(" ~ digits ~ ", 2)" -%}
+    {%- set drops_zero = "dialled.has_bracketed_zero and left(" ~ digits ~ ", 1) = '0' and "
+        ~ has_possible_length(without_zero, lengths) -%}
     case
+        {%- if not is_domestic %}
+        when {{ drops_zero }} and {{ region }}.national_prefix is not null then {{ without_zero }}
+        {%- endif %}
         {%- for column in ["national_prefix", "other_national_prefix"] %}
         {%- set prefix = region ~ "." ~ column %}
         {%- set rest = "substr(" ~ digits ~ ", length(" ~ prefix ~ ") + 1)" %}
@@ -175,7 +192,18 @@
             and {{ has_possible_length(rest, lengths) }}
             then {{ rest }}
         {%- endif %}
+        {%- if not is_domestic %}
+        when {{ drops_zero }} then {{ without_zero }}
+        {%- endif %}
     end
+{%- endmacro %}
+
+{% macro without_phone_punctuation(text) -%}
+    translate(
+        {{ text }},
+        '{{ "\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff0b" ~ phone_punctuation() }}',
+        '0123456789+'
+    )
 {%- endmacro %}
 
 {% macro phone_rest(text) -%}
@@ -224,12 +252,9 @@ spelled as (
         *,
         case
             when channel = 'phone'
-                then translate(
-                    trimmed_value,
-                    '{{ "\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff0b" ~ phone_punctuation() }}',
-                    '0123456789+'
-                )
+                then {{ without_phone_punctuation('trimmed_value') }}
         end as phone_text,
+        channel = 'phone' and {{ matches('trimmed_value', bracketed_zero()) }} as has_bracketed_zero,
         case when channel = 'email' then {{ lower_ascii('trimmed_value') }} end as email_text,
         channel = 'email' and {{ is_valid_email('trimmed_value') }} as is_valid_email
     from trimmed
@@ -320,9 +345,12 @@ resolved as (
 checked as (
     select
         *,
-        -- one digit over and over is a placeholder, not a number
+        -- one digit over and over is a placeholder, not a number; E.164 has room for 15 digits
         case
-            when national_digits <> repeat(left(national_digits, 1), length(national_digits)) then national_digits
+            when
+                national_digits <> repeat(left(national_digits, 1), length(national_digits))
+                and length(calling_code || national_digits) <= 15
+                then national_digits
         end as national_number
     from resolved
 ),
@@ -347,6 +375,8 @@ normalized_identifiers as (
         end as normalization_fault,
         case
             when channel = 'phone' and national_number is not null then '+' || calling_code || national_number
+            when has_bracketed_zero
+                then {{ phone_rest(without_phone_punctuation(replace_matches('trimmed_value', bracketed_zero(), "''"))) }}
             when channel = 'phone' then {{ phone_rest('phone_text') }}
             else {{ email_block_key('folded_email') }}
         end as block_key

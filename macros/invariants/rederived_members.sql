@@ -84,9 +84,9 @@ comparable_entries as (
         case
             when is_hashed then case
                 when length(trimmed_value) = 64 then lower(trimmed_value)
-                when {{ matches('trimmed_value', "'^[0-9A-Za-z+/]{43}=$'") }} then {{ base64_to_hex('trimmed_value') }}
+                when {{ matches('trimmed_value', "'^[0-9A-Za-z+/]{42}[AEIMQUYcgkosw048]=$'") }} then {{ base64_to_hex('trimmed_value') }}
             end
-            when {{ matches('trimmed_value', "'^[0-9A-Fa-f]{64}$|^[0-9A-Za-z+/]{43}=$'") }} then null
+            when {{ matches('trimmed_value', "'^[0-9A-Fa-f]{64}$|^[0-9A-Za-z+/]{42}[AEIMQUYcgkosw048]=$'") }} then null
             else {{ sha256_hex(rendered_for_profile('normalized_value')) }}
         end as match_key
     from normalized_identifiers

@@ -256,22 +256,25 @@ class World:
 # The Unicode property White_Space.
 WHITE_SPACE_CODES = (*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B))
 WHITE_SPACE = frozenset(map(chr, (*WHITE_SPACE_CODES, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)))
-# Zero-width characters that are trimmed at both ends. Every other invisible character is refused.
-TRIMMED_ZERO_WIDTH = frozenset("\u200b\u200c\u200d\u2060\ufeff")
-TRIMMED = "".join(sorted(WHITE_SPACE | TRIMMED_ZERO_WIDTH))
+# Letters and marks that are never drawn: Hangul fillers, Khmer inherent vowels, Mongolian selectors.
+BLANK_LETTERS = frozenset("\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 FULL_WIDTH_TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 
 def _is_zero_width(character: str) -> bool:
-    """Format characters, the grapheme joiner and the variation selectors: nothing is drawn."""
+    """Format characters, the grapheme joiner, variation selectors, fillers: nothing is drawn."""
     is_joiner = character == "\u034f" or "\ufe00" <= character <= "\ufe0f"
-    return is_joiner or unicodedata.category(character) == "Cf"
+    return is_joiner or character in BLANK_LETTERS or unicodedata.category(character) == "Cf"
 
 
 def _is_invisible(character: str) -> bool:
     """White space, zero-width and control characters: none may stand inside an address."""
     is_control = unicodedata.category(character) == "Cc"
     return character in WHITE_SPACE or is_control or _is_zero_width(character)
+
+
+# What is trimmed at both ends of a value: white space and zero-width characters of the basic plane.
+TRIMMED = "".join(c for c in map(chr, range(0x10000)) if c in WHITE_SPACE or _is_zero_width(c))
 
 
 def sha256_hex(text: str) -> str:
@@ -355,7 +358,7 @@ def _ascii_lower(text: str) -> str:
 PHONE_PUNCTUATION = (
     frozenset("-.()[]/~\xad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u2053\u223c")
     | frozenset(c for c in WHITE_SPACE if unicodedata.category(c) == "Zs")
-    | TRIMMED_ZERO_WIDTH
+    | frozenset(TRIMMED) - WHITE_SPACE
 )
 BRACKETED_ZERO = re.compile(r"\(\s*0\s*\)")
 E164_DIGITS = range(7, 16)  # FAULTS.md: fewer than 7 or more than 15 digits are quarantined
@@ -681,23 +684,23 @@ def _fold_widely(value: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """What remains of `Name <address>`, `mailto:address` and a quoted address."""
-    inside = re.search(r"<([^<>]*@[^<>]*)>", text)
-    address = inside.group(1) if inside else text
-    return address.removeprefix("mailto:").strip("".join(SPECIALS))
+    """The first address of `Name <address>`, `mailto:address`, `address (remark)`, `address; address`."""
+    parts = re.split(r"[<>()\[\]:;,]", text)
+    address = next((part for part in parts if "@" in part), text)
+    return re.sub(r"@[.@]+", "@", address.partition("?")[0]).strip("".join(SPECIALS))
 
 
 def _block_email(value: str) -> BlockKey:
     """4.3, e-mail: dots and +suffix dropped on every domain, googlemail.com = gmail.com.
 
-    Of several @ the last opens the domain; stray dots at the ends of the domain go.
+    Of several @ the last opens the domain; stray and doubled dots of the domain go.
     """
     text = _fold_widely(value)
     if canonical_email(value) is None:
         text = _unwrapped(text)
     local, at, domain = text.rpartition("@")
     if at:
-        domain = domain.strip(".")
+        domain = re.sub(r"[.]+", ".", domain).strip(".")
         text = f"{_fold_local(local)}@{GMAIL if domain == GOOGLEMAIL else domain}"
     return BlockKey("email", full=frozenset({text} if text else ()))
 
