@@ -27,6 +27,7 @@
             {%- do create_input_views(readers, all_null) -%}
         {%- endif -%}
         {%- do say_policy() -%}
+        {%- do say_canaries(readers.raw_users) -%}
     {%- endif -%}
 {% endmacro %}
 
@@ -54,8 +55,19 @@
 {% endmacro %}
 
 {% macro as_of_faults() %}
-    {%- set answer = run_query('select ' ~ as_of() ~ ' > ' ~ moment_literal(run_start())) -%}
-    {{ return(['var as_of: lies in the future'] if answer.rows[0][0] else []) }}
+    {%- set faults = [] -%}
+    {%- if run_query('select ' ~ as_of() ~ ' > ' ~ moment_literal(run_start())).rows[0][0] -%}
+        {%- do faults.append('var as_of: lies in the future') -%}
+    {%- endif -%}
+    {%- for relation in published_relations() if flags.WHICH != 'test' -%}
+        {%- if not faults and run_query('select max(as_of) > ' ~ as_of() ~ ' from ' ~ relation).rows[0][0] -%}
+            {%- do faults.append(
+                'var as_of: lies before that of ' ~ relation ~ '; to publish an older state, drop the schemas'
+                ~ ' published and delivery first, or build in another warehouse'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(faults) }}
 {% endmacro %}
 
 {# Seeds load by position, so bytes, dialect and header are read before dbt reads them. #}
@@ -168,15 +180,15 @@
                 {%- do all_null.append([table.name, column.name]) -%}
             {%- else -%}
                 {%- do faults.append(
-                    table.name ~ '.' ~ column.name ~ ': has type ' ~ found[column.name]
+                    table.name ~ '.' ~ column.name ~ ': has type ' ~ found[column.name].split('(')[0]
                     ~ ', which is not read as ' ~ column.data_type
                 ) -%}
             {%- endif -%}
         {%- else -%}
             {%- set name = column.name -%}
             {%- set rules = [] -%}
+            {%- set readable = 'try_cast(' ~ name ~ ' as ' ~ column.data_type ~ ')' -%}
             {%- if column.data_type != 'varchar' -%}
-                {%- set readable = 'try_cast(' ~ name ~ ' as ' ~ column.data_type ~ ')' -%}
                 {%- do rules.append(
                     [name ~ ' is not null and ' ~ readable ~ ' is null', 'cannot be read as ' ~ column.data_type]
                 ) -%}
@@ -187,15 +199,28 @@
             {%- if meta.get('key') -%}
                 {%- do keys.append(name) -%}
             {%- endif -%}
+            {%- set is_empty = "coalesce(trim(cast(" ~ name ~ " as varchar)), '') = ''" -%}
             {%- if meta.get('key') or meta.get('required') -%}
-                {%- do rules.append(
-                    ["coalesce(trim(cast(" ~ name ~ " as varchar)), '') = ''", 'is required and empty']
-                ) -%}
+                {%- do rules.append([is_empty, 'is required and empty']) -%}
+            {%- elif meta.get('required_if') -%}
+                {%- do rules.append([
+                    meta.get('required_if') ~ ' and ' ~ is_empty,
+                    'is empty and required by ' ~ meta.get('required_if'),
+                ]) -%}
             {%- endif -%}
             {%- if meta.get('accepted') -%}
                 {%- set accepted = meta.get('accepted') -%}
                 {%- do rules.append(
                     [name ~ " not in ('" ~ accepted | join("', '") ~ "')", 'is none of ' ~ accepted | join(', ')]
+                ) -%}
+            {%- endif -%}
+            {%- if meta.get('range') -%}
+                {%- set between = meta.get('range') | join(' and ') -%}
+                {%- do rules.append([readable ~ ' not between ' ~ between, 'is not between ' ~ between]) -%}
+            {%- endif -%}
+            {%- if meta.get('canonical') -%}
+                {%- do rules.append(
+                    [name ~ ' <> lower(' ~ trim_white_space(name) ~ ')', 'has capitals or outer white space']
                 ) -%}
             {%- endif -%}
             {%- for rule in rules -%}
@@ -214,6 +239,9 @@
             ' rows repeat the primary key of another',
         ]) -%}
     {%- endif -%}
+    {%- if table.config.meta.get('needs_rows', false) and not run_query('select 1 from ' ~ reader ~ ' limit 1').rows -%}
+        {%- do faults.append(table.name ~ ': has no rows, which would mean that nobody ever opted out or in') -%}
+    {%- endif -%}
     {%- if counts -%}
         {%- set answers = run_query('select ' ~ counts | map(attribute=0) | join(', ') ~ ' from ' ~ reader).rows[0] -%}
         {%- for count in counts -%}
@@ -227,8 +255,8 @@
 
 {# The policy that loosens rule 8 must be chosen, and is said aloud at every run. #}
 {% macro say_policy() %}
-    {%- set path = 'seeds/policy/audience_policy.csv' -%}
-    {%- set reader = csv_reader(path, ['setting', 'value']) -%}
+    {%- set seed = graph.nodes['seed.' ~ project_name ~ '.audience_policy'] -%}
+    {%- set reader = csv_reader(seed.original_file_path, ['setting', 'value']) -%}
     {%- set policy = run_query("select value from " ~ reader ~ " where setting = 'dual_purpose_policy'").rows -%}
     {%- if policy and policy[0][0] == 'separate_collection' -%}
         {%- do log(
@@ -237,4 +265,13 @@
             info=true
         ) -%}
     {%- endif -%}
+{% endmacro %}
+
+{# INV-9 watches accounts that somebody planted; without them it has nothing to watch, and that is said. #}
+{% macro say_canaries(users) %}
+    {%- for kind in ['canary-security', 'canary-consented'] -%}
+        {%- if not run_query('select 1 from ' ~ users ~ " where user_id like '" ~ kind ~ "%' limit 1").rows -%}
+            {%- do log('no account ' ~ kind ~ '... is planted: INV-9 watches nothing of that kind', info=true) -%}
+        {%- endif -%}
+    {%- endfor -%}
 {% endmacro %}

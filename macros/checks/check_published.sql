@@ -37,12 +37,16 @@
     {%- for model in published_models() -%}
         {%- do known.append(model.schema ~ '.' ~ model.alias) -%}
     {%- endfor -%}
-    {%- set found = run_query(
-        "select table_schema || '.' || table_name from information_schema.tables"
-        ~ " where table_schema in ('published', 'delivery') and table_catalog = '" ~ target.database ~ "' order by 1"
-    ) -%}
-    {%- for row in found.rows if row[0] not in known -%}
-        {%- do faults.append(row[0] ~ ' is still readable and no model publishes it: drop it') -%}
+    {%- for relation in published_relations() if relation not in known -%}
+        {%- do faults.append(relation ~ ' is still readable and no model publishes it: drop it') -%}
     {%- endfor -%}
     {{ return(faults) }}
+{% endmacro %}
+
+{# What the warehouse holds in the published schemas, as schema.name. #}
+{% macro published_relations() %}
+    {{ return(run_query(
+        "select table_schema || '.' || table_name from information_schema.tables"
+        ~ " where table_schema in ('published', 'delivery') and table_catalog = '" ~ target.database ~ "' order by 1"
+    ).columns[0].values() | list) }}
 {% endmacro %}

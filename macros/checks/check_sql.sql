@@ -27,12 +27,12 @@
 {% endmacro %}
 
 {#
-    Jinja taken out: a ref or an input leaves the word jinja_relation, normalize_identifiers the common
-    table expression that it declares, and a macro that writes SQL text the word jinja_text. Any other
+    Jinja taken out: a ref or an input leaves the word jinja_relation, a macro of common table expressions
+    the one that it ends in, and a macro that writes SQL text the word jinja_text. Any other
     Jinja stays as it is, and is a fault.
 #}
 {% macro sql_without_jinja(code) %}
-    {%- set text_macros = 'matches|render_identifier|sha256_hex|add_days|base64_to_hex|meeting_block_keys|fold_small_rows' -%}
+    {%- set text_macros = 'matches|render_identifier|sha256_hex|add_days|base64_to_hex|meeting_block_keys' -%}
     {%- set literals = '(?:"[^"{]*"|\'[^\'{]*\'|[\\s,]|"[^"]*[{][0-9,]+[}][^"{]*")*' -%}
     {%- set code = modules.re.sub('(?s)\\{#.*?#\\}', ' ', code) -%}
     {%- set code = modules.re.sub(
@@ -41,6 +41,7 @@
     {%- set code = modules.re.sub(
         '\\{\\{ normalize_identifiers\\(\'\\w+\'\\) \\}\\}', ' normalized_identifiers as () ', code
     ) -%}
+    {%- set code = modules.re.sub('\\{\\{ fold_small_rows\\([\'\\w, ]+\\) \\}\\}', ' folded as () ', code) -%}
     {%- set code = modules.re.sub('^\\s*\\{\\{ as_released\\(\'release_\\w+\'\\) \\}\\}\\s*$', ' jinja_text ', code) -%}
     {{ return(modules.re.sub(
         '\\{\\{ (as_of\\(\\)|(' ~ text_macros ~ ')\\(' ~ literals ~ '\\)) \\}\\}', ' jinja_text ', code

@@ -45,3 +45,24 @@ where
         and audiences.match_rate_band is not null,
         false
     )
+
+union all
+
+-- a reason with enough rows stands in the report, but for the one that goes along with small ones
+select marts.list_id, marts.reason as advertiser_id
+from {{ ref('list_reports') }} as marts
+cross join settings
+left join {{ ref('release_list_reports') }} as reports
+    on marts.list_id = reports.list_id and marts.reason = reports.reason
+where
+    marts.entries >= settings.min_audience_size
+    and (
+        reports.list_id is null
+        and not exists (
+            select 1 from {{ ref('release_list_reports') }} as withheld
+            where withheld.list_id = marts.list_id and withheld.reason = 'withheld'
+        )
+        or reports.entries > marts.entries
+        or marts.reason not in ('matched', 'not_matched') and reports.entries <> marts.entries
+        or reports.entries <= marts.entries - settings.size_rounding
+    )

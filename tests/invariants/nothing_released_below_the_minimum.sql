@@ -1,10 +1,12 @@
 -- A returned row is an audience, a report row or a step of the funnel that is about to be published
 -- although fewer people or rows than the minimum stand behind it, or one that is not serving.
 
-with min_audience_size as (
-    select cast(value as integer) as min_audience_size
+with settings as (
+    select
+        max(case when setting = 'min_audience_size' then cast(value as integer) end) as min_audience_size,
+        max(case when setting = 'size_rounding' then cast(value as integer) end) as size_rounding
     from {{ ref('audience_policy') }}
-    where setting = 'min_audience_size'
+    where setting in ('min_audience_size', 'size_rounding')
 ),
 
 members as (
@@ -19,6 +21,12 @@ sizes as (
     select list_id, advertiser_id, count(distinct user_id) as size
     from members
     group by list_id, advertiser_id
+),
+
+people as (
+    select list_id, max(size) as size
+    from sizes
+    group by list_id
 ),
 
 released as (
@@ -37,7 +45,36 @@ released as (
 
     select 'list_reports' as relation, list_id || ' ' || reason as row_key, entries as size
     from {{ ref('release_list_reports') }}
-    where entries is not null
+    where entries is not null and reason not in ('matched', 'not_matched', 'withheld')
+
+    union all
+
+    -- behind these stand people of a serving list, in rounded figures
+    select 'list_reports' as relation, reports.list_id || ' ' || reports.reason as row_key,
+        case when mod(reports.entries, settings.size_rounding) = 0 then people.size end as size
+    from {{ ref('release_list_reports') }} as reports
+    cross join settings
+    left join people
+        on reports.list_id = people.list_id
+    where reports.reason in ('matched', 'not_matched')
+
+    union all
+
+    -- behind withheld stand the rows whose reason is not released
+    select 'list_reports' as relation, reports.list_id || ' withheld' as row_key,
+        case when mod(max(reports.entries), max(settings.size_rounding)) = 0 then sum(marts.entries) end as size
+    from {{ ref('release_list_reports') }} as reports
+    cross join settings
+    inner join {{ ref('list_reports') }} as marts
+        on reports.list_id = marts.list_id
+    where
+        reports.reason = 'withheld'
+        and reports.entries is not null
+        and not exists (
+            select 1 from {{ ref('release_list_reports') }} as released_reports
+            where released_reports.list_id = marts.list_id and released_reports.reason = marts.reason
+        )
+    group by reports.list_id
 
     union all
 
@@ -48,5 +85,5 @@ released as (
 
 select released.relation, released.row_key
 from released
-cross join min_audience_size
-where coalesce(released.size < min_audience_size.min_audience_size, true)
+cross join settings
+where coalesce(released.size < settings.min_audience_size, true)

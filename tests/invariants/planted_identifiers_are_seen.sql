@@ -6,6 +6,8 @@ with planted as (
     union all
     select 'E.164 number' as kind, '+12015550123' as content
     union all
+    select 'digits of a number' as kind, '12015550123' as content
+    union all
     select 'hash in hex' as kind, {{ sha256_hex("'alice@example.com'") }} as content
     union all
     select 'hash in base64' as kind, '/40EUG31LC1zO2kA2QTYWxqyo8XzHgjCRd+RaQiaDcQ=' as content

@@ -188,6 +188,40 @@ FAULTS = {
         append("raw_suppressions", "x1,email,,,2019-01-01 00:00:00"),
         "raw_suppressions.value: 1 rows in which it is required and empty",
     ),
+    "denial without a moment": (
+        append("raw_consent_events", "x1,u0001,ads.measurement,denied,,2019-01-01 00:00:00,"),
+        "raw_consent_events.occurred_at: 1 rows in which it is required and empty",
+    ),
+    "denial that was never recorded": (
+        append("raw_consent_events", "x1,u0001,ads.measurement,denied,2019-01-01 00:00:00,,"),
+        "raw_consent_events.recorded_at: 1 rows in which it is required and empty",
+    ),
+    "denial of a data use with a blank": (
+        append(
+            "raw_consent_events", "x1,u0001,ads.measurement ,denied,2019-01-01 00:00:00,2019-01-01 00:00:00,"
+        ),
+        "raw_consent_events.data_use: 1 rows in which it has capitals or outer white space",
+    ),
+    "tailored list of nobody": (
+        append("raw_audience_lists", "x1,tailored,,,x1,x,false,,2019-01-01 00:00:00,,2019-01-01 00:00:00"),
+        "raw_audience_lists.advertiser_id: 1 rows in which it is empty and required by list_kind = 'tailored'",
+    ),
+    "partner list of nobody": (
+        append("raw_audience_lists", "x1,partner,,,x1,x,false,,2019-01-01 00:00:00,,2019-01-01 00:00:00"),
+        "raw_audience_lists.partner_id: 1 rows in which it is empty and required by list_kind = 'partner'",
+    ),
+    "unknown profile": (
+        append("raw_audience_lists", "x1,tailored,a01,,x1,y,false,,2019-01-01 00:00:00,,2019-01-01 00:00:00"),
+        "raw_audience_lists.normalization_profile: 1 rows in which it is none of x, meta, google, uid2",
+    ),
+    "list that says not whether it is hashed": (
+        append("raw_audience_lists", "x1,tailored,a01,,x1,x,,,2019-01-01 00:00:00,,2019-01-01 00:00:00"),
+        "raw_audience_lists.is_hashed: 1 rows in which it is required and empty",
+    ),
+    "endless membership": (
+        append("raw_audience_lists", "x1,tailored,a01,,x1,x,true,2000000000,2019-01-01 00:00:00,,"),
+        "raw_audience_lists.membership_days: 1 rows in which it is not between 0 and 36500",
+    ),
     "unknown upload operation": (
         damage("raw_list_uploads", ",append,", ",upsert,"),
         "raw_list_uploads.operation: 1 rows in which it is none of append, remove, replace, remove_all",
@@ -224,6 +258,10 @@ def test_bad_input_aborts(built_from_files: Project, name: str) -> None:
         ({"input": "files", "input_path": "fi'les"}, "var input_path: write a folder"),
         ({"input": "tables", "input_schema": "nowhere"}, "raw_contacts: no such relation"),
         ({"as_of": "2999-01-01 00:00:00"}, "var as_of: lies in the future"),
+        (
+            {"as_of": "2019-12-31 23:59:59"},
+            "var as_of: lies before that of delivery.measurement_events_shared",
+        ),
         ({"as_of": "17.09.2019"}, "var as_of: write a moment"),
         ({"as_of": "'); drop table x; --"}, "var as_of: write a moment"),
     ],
@@ -249,6 +287,54 @@ def test_ids_that_went_through_floating_point(fresh_project: Callable[[], Projec
     run = fresh_project().build(*variables(input="files", input_path=str(tmp_path / "files")))
     assert not run.success
     assert "raw_users.user_id: has type DOUBLE, which is not read as varchar" in run.output
+
+
+@pytest.mark.parametrize("table", ["raw_contacts", "raw_consent_events", "raw_suppressions"])
+def test_parquet_without_rows(fresh_project: Callable[[], Project], tmp_path: Path, table: str) -> None:
+    """A Parquet file of nobody's contacts, consents or opt-outs is refused like an empty CSV."""
+    shutil.copytree(SAMPLE, tmp_path / "files")
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"copy (from read_csv('{SAMPLE}/{table}.csv', all_varchar = true) limit 0) "
+            f"to '{tmp_path}/files/{table}.parquet'"
+        )
+    run = fresh_project().build(*variables(input="files", input_path=str(tmp_path / "files")))
+    assert not run.success
+    assert f"{table}: has no rows" in run.output
+
+
+def test_types_are_named_without_their_values(fresh_project: Callable[[], Project], tmp_path: Path) -> None:
+    """An ENUM's type lists its members, which may be contacts: the message does not."""
+    project = fresh_project()
+    project.warehouse.parent.mkdir()
+    with duckdb.connect(str(project.warehouse)) as connection:
+        connection.execute("create schema landing")
+        for file in SAMPLE.glob("*.csv"):
+            connection.execute(
+                f"create table landing.{file.stem} as from read_csv('{file}', all_varchar = true)"
+            )
+        connection.execute(f"create type addresses as enum ('{CANARY}')")
+        connection.execute("alter table landing.raw_contacts alter value type addresses using null")
+        connection.execute(f"insert into landing.raw_contacts (contact_id, value) values ('x1', '{CANARY}')")
+    run = project.build(*variables(input="tables", input_schema="landing"))
+    assert not run.success
+    assert "raw_contacts.value: has type ENUM, which is not read as varchar" in run.output
+    assert "canary.value" not in run.output.partition("inputs refused")[2]
+
+
+def test_missing_canaries_are_said(built_from_files: Project) -> None:
+    """Without planted accounts INV-9 watches nothing, and the run says so; with them it does not."""
+    announcement = "no account canary-security... is planted"
+    assert announcement not in built_from_files.build("--select", "audience_policy").output
+    with duckdb.connect() as connection:
+        path = built_from_files.path / "files" / "raw_users"
+        connection.execute(
+            f"copy (from read_csv('{path}.csv', all_varchar = true) where not starts_with(user_id, 'canary-')) "
+            f"to '{path}.parquet'"
+        )
+    arguments = variables(input="files", input_path="files")
+    assert announcement in built_from_files.build("--select", "audience_policy", *arguments).output
+    (built_from_files.path / "files" / "raw_users.parquet").unlink()
 
 
 def test_seed_with_another_header(fresh_project: Callable[[], Project]) -> None:

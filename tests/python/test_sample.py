@@ -129,6 +129,18 @@ def test_result_is_the_same_on_any_later_day(sample: Project, fresh_project: Cal
         assert project.query(query) == sample.query(query)
 
 
+def test_any_moment_is_green(fresh_project: Callable[[], Project]) -> None:
+    """In the middle of the story, too; and `dbt test` on a later day judges what was built, as it was built."""
+    project = fresh_project()
+    run = project.build("--vars", "as_of: 2019-06-15 00:00:00")
+    assert run.success, run.output
+    assert project.query("select count(*) from release.release where as_of = '2019-06-15 00:00:00+00'") == [
+        (1,)
+    ]
+    run = project.dbt("test", "--exclude", "test_type:unit")
+    assert run.success, run.output
+
+
 def test_agrees_with_the_oracle(sample: Project) -> None:
     """An independent reading of DESIGN in Python gives the same decisions, members and reports."""
     ((as_of,),) = sample.query("select as_of from release.release")

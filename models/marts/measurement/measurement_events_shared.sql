@@ -5,6 +5,8 @@ with ad_engagements as (
     where
         event in ('view', 'click')
         and occurred_at <= {{ as_of() }}
+        -- to its measurement partner: without one it goes nowhere
+        and trim(measurement_partner_id) <> ''
 ),
 
 users as (

@@ -1,5 +1,5 @@
 with source as (
-    select suppression_id, channel, value, advertiser_id, added_at
+    select suppression_id, channel, value, trim(advertiser_id) as advertiser_id, added_at
     from {{ input_table('raw_suppressions') }}
     where nullif(trim(advertiser_id), '') is not null
 ),
