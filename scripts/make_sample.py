@@ -1433,7 +1433,7 @@ def make_engagements(world: World, planted: Groups, population: Groups) -> None:
 
 
 def cell(value: object) -> str:
-    """A CSV cell: empty for NULL, true/false, instants with offset; refuses what is too late but not far off."""
+    """A CSV cell: empty for NULL, true/false, instants with offset; refuses what is too late."""
     if value is None:
         return ""
     if isinstance(value, bool):

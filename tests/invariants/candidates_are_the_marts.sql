@@ -41,11 +41,23 @@ delivered_members as (
 ),
 
 differing_members as (
-    (select * from serving_members except all select * from delivered_members)
+    (
+        select * from serving_members
+
+        except all
+
+        select * from delivered_members
+    )
 
     union all
 
-    (select * from delivered_members except all select * from serving_members)
+    (
+        select * from delivered_members
+
+        except all
+
+        select * from serving_members
+    )
 ),
 
 differing_events as (
@@ -69,11 +81,23 @@ differing_events as (
 ),
 
 differing_audiences as (
-    (select * from {{ ref('audiences') }} except all select * from {{ ref('release_audiences') }})
+    (
+        select * from {{ ref('audiences') }}
+
+        except all
+
+        select * from {{ ref('release_audiences') }}
+    )
 
     union all
 
-    (select * from {{ ref('release_audiences') }} except all select * from {{ ref('audiences') }})
+    (
+        select * from {{ ref('release_audiences') }}
+
+        except all
+
+        select * from {{ ref('audiences') }}
+    )
 )
 
 select 'members' as relation, list_id || ' ' || user_id as row_key from differing_members

@@ -130,7 +130,7 @@ def test_result_is_the_same_on_any_later_day(sample: Project, fresh_project: Cal
 
 
 def test_any_moment_is_green(fresh_project: Callable[[], Project]) -> None:
-    """In the middle of the story, too; and `dbt test` on a later day judges what was built, as it was built."""
+    """In the middle of the story, too; and `dbt test` on a later day judges what was built for its moment."""
     project = fresh_project()
     run = project.build("--vars", "as_of: 2019-06-15 00:00:00")
     assert run.success, run.output
