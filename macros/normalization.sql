@@ -87,7 +87,7 @@
 
 {# -- e-mail -------------------------------------------------------------------------------- #}
 
-{% macro is_valid_email(text) -%}
+{% macro is_valid_email(text, is_ascii) -%}
     {#-
         One at sign, a local part, two domain labels or more, none empty, 254 characters at most. The
         specials of RFC 5322 3.2.3, which only a quoted local part may hold, are refused
@@ -95,7 +95,7 @@
     {%- set label = "!#-''*+/-9=?A-Z^-~\u00a1-\U0010ffff-" -%}
     (
         {{ matches(text, "'^[." ~ label ~ "]+@([" ~ label ~ "]+[.])+[" ~ label ~ "]+$'") }}
-        and not {{ matches(text, "'[" ~ refused_email_characters() ~ "]'") }}
+        and ({{ is_ascii }} or not {{ matches(text, "'[" ~ refused_email_characters() ~ "]'") }})
         and length({{ text }}) <= 254
     )
 {%- endmacro %}
@@ -240,31 +240,45 @@ calling_codes as (
     where is_main_region
 ),
 
+-- almost every value is printable ASCII, for which a short pattern does what long lists of characters do
 trimmed as (
     select
         *,
-        {{ trim_white_space('value') }} as trimmed_value
+        case
+            when {{ matches('value', "'^[!-~]([ -~]*[!-~])?$'") }} then value
+            else {{ trim_white_space('value') }}
+        end as trimmed_value
     from {{ relation }}
+),
+
+examined as (
+    select
+        *,
+        {{ matches('trimmed_value', "'^[ -~]*$'") }} as is_ascii
+    from trimmed
 ),
 
 spelled as (
     select
         *,
         case
-            when channel = 'phone'
-                then {{ without_phone_punctuation('trimmed_value') }}
+            when channel = 'phone' and is_ascii then translate(trimmed_value, ' -./()[]~', '')
+            when channel = 'phone' then {{ without_phone_punctuation('trimmed_value') }}
         end as phone_text,
         channel = 'phone' and {{ matches('trimmed_value', bracketed_zero()) }} as has_bracketed_zero,
-        case when channel = 'email' then {{ lower_ascii('trimmed_value') }} end as email_text,
-        channel = 'email' and {{ is_valid_email('trimmed_value') }} as is_valid_email
-    from trimmed
+        case
+            when channel = 'email' and is_ascii then lower(trimmed_value)
+            when channel = 'email' then {{ lower_ascii('trimmed_value') }}
+        end as email_text,
+        channel = 'email' and {{ is_valid_email('trimmed_value', 'is_ascii') }} as is_valid_email
+    from examined
 ),
 
 folded as (
     select
         *,
         case
-            when is_valid_email and {{ matches('email_text', "'^[!-~]+$'") }} then email_text
+            when is_valid_email and is_ascii then email_text
             when channel = 'phone' then null
             -- a value of an unknown channel, too: whatever it is, it may have been given for protection
             else {{ fold_for_blocking('trimmed_value') }}
@@ -284,8 +298,11 @@ dialled as (
             when left(folded.phone_text, 1) = '+' then substr(folded.phone_text, 2)
             when left(folded.phone_text, 2) = '00' then substr(folded.phone_text, 3)
         end as international_digits,
+        -- every alternative of such a pattern begins with a digit of its own: only where the first digit of the
+        -- number is one of them need a pattern be read that differs from row to row
         case
             when record_regions.international_prefix <> '00'
+                and position(left(folded.phone_text, 1) in record_regions.international_prefix) > 0
                 and {{ matches("folded.phone_text", "'^(' || record_regions.international_prefix || ')[1-9]'") }}
                 then {{ replace_matches("folded.phone_text", "'^(' || record_regions.international_prefix || ')'", "''") }}
         end as prefixed_digits

@@ -1,8 +1,9 @@
 {#
     What several invariants need and must not take from the models they check: contacts straight from
-    the input, normalized here once more. Ends in `normalized_identifiers`, one row per raw contact.
+    the input, normalized here once more. Ends in `normalized_identifiers`, one row per raw contact, of
+    the users in a relation or of all.
 #}
-{% macro normalized_raw_contacts() %}
+{% macro normalized_raw_contacts(users=none) %}
 raw_contacts as (
     select
         contacts.contact_id,
@@ -17,6 +18,12 @@ raw_contacts as (
     from {{ input_table('raw_contacts') }} as contacts
     left join {{ input_table('raw_users') }} as users
         on contacts.user_id = users.user_id
+    {%- if users %}
+    where exists (
+        select 1 from {{ users }}
+        where {{ users }}.user_id = contacts.user_id
+    )
+    {%- endif %}
 ),
 
 {{ normalize_identifiers('raw_contacts') }}
@@ -51,12 +58,14 @@ raw_suppressions as (
 {{ normalize_identifiers('raw_suppressions') }}
 {% endmacro %}
 
-{# Whether the block key on the left meets the contact on the right (DESIGN 4.3). #}
-{% macro block_keys_meet(block_key, contact) -%}
-    {{ block_key }} in (
-        {{ contact }}.block_key,
-        ltrim({{ contact }}.normalized_value, '+'),
-        ltrim({{ contact }}.national_number, '0'),
-        ltrim({{ contact }}.trunk_number, '0')
-    )
-{%- endmacro %}
+{#
+    Every block key that meets a contact of the relation (DESIGN 4.3), one row each: written out, so that
+    two sides meet by equality and not by a comparison of every row with every other.
+#}
+{% macro all_block_keys(relation, columns) %}
+    {%- for key in ["block_key", "ltrim(normalized_value, '+')", "ltrim(national_number, '0')", "ltrim(trunk_number, '0')"] %}
+    select {{ columns }}, {{ key }} as block_key
+    from {{ relation }}
+    {{ "union" if not loop.last }}
+    {%- endfor %}
+{% endmacro %}

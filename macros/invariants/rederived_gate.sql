@@ -142,20 +142,24 @@ rederived_candidates as (
         and normalized_identifiers.normalized_value is not null
 ),
 
+candidate_block_keys as (
+    {{ all_block_keys('rederived_candidates', 'contact_id, user_id') }}
+),
+
 refused_candidates as (
-    select rederived_candidates.contact_id
-    from rederived_candidates
+    select candidate_block_keys.contact_id
+    from candidate_block_keys
     inner join rederived_holds
         on
-            rederived_candidates.user_id = rederived_holds.user_id
-            and {{ block_keys_meet('rederived_holds.block_key', 'rederived_candidates') }}
+            candidate_block_keys.user_id = rederived_holds.user_id
+            and candidate_block_keys.block_key = rederived_holds.block_key
 
     union all
 
-    select rederived_candidates.contact_id
-    from rederived_candidates
+    select candidate_block_keys.contact_id
+    from candidate_block_keys
     inner join rederived_suppressions
-        on {{ block_keys_meet('rederived_suppressions.block_key', 'rederived_candidates') }}
+        on candidate_block_keys.block_key = rederived_suppressions.block_key
 ),
 
 rederived_gate as (

@@ -155,6 +155,18 @@ gated_keys as (
     from gated_contacts
 ),
 
+gated_block_keys as (
+    {{ all_block_keys('gated_keys', 'contact_id') }}
+),
+
+suppressed_contacts as (
+    select suppressions.advertiser_id, gated_block_keys.contact_id
+    from {{ ref('stg_advertiser_suppressions') }} as suppressions
+    inner join gated_block_keys
+        on suppressions.block_key = gated_block_keys.block_key
+    where suppressions.added_at is null or suppressions.added_at <= {{ as_of() }}
+),
+
 rederived_members as (
     select distinct
         rederived_audiences.list_id, rederived_audiences.advertiser_id, gated_keys.user_id, gated_keys.contact_id
@@ -170,11 +182,10 @@ rederived_members as (
     inner join rederived_advertisers
         on rederived_audiences.advertiser_id = rederived_advertisers.advertiser_id
     where not exists (
-        select 1 from {{ ref('stg_advertiser_suppressions') }} as suppressions
+        select 1 from suppressed_contacts
         where
-            suppressions.advertiser_id = rederived_audiences.advertiser_id
-            and {{ block_keys_meet('suppressions.block_key', 'gated_keys') }}
-            and (suppressions.added_at is null or suppressions.added_at <= {{ as_of() }})
+            suppressed_contacts.advertiser_id = rederived_audiences.advertiser_id
+            and suppressed_contacts.contact_id = gated_keys.contact_id
     )
 )
 {% endmacro %}

@@ -13,18 +13,22 @@ policy as (
     where setting = 'dual_purpose_policy'
 ),
 
-{{ normalized_raw_contacts() }},
+{{ normalized_raw_contacts(users='explanations') }},
 
-{{ protective_contacts() }}
+{{ protective_contacts() }},
+
+contact_block_keys as (
+    {{ all_block_keys('normalized_identifiers', 'contact_id, user_id') }}
+)
 
 select explanations.list_id, explanations.advertiser_id, explanations.user_id, explanations.contact_id
 from explanations
-inner join normalized_identifiers
-    on explanations.contact_id = normalized_identifiers.contact_id
+inner join contact_block_keys
+    on explanations.contact_id = contact_block_keys.contact_id
 inner join protective_contacts
     on
-        normalized_identifiers.user_id = protective_contacts.user_id
-        and {{ block_keys_meet('protective_contacts.block_key', 'normalized_identifiers') }}
+        contact_block_keys.user_id = protective_contacts.user_id
+        and contact_block_keys.block_key = protective_contacts.block_key
 where not exists (
     select 1 from policy
     where value = 'separate_collection'

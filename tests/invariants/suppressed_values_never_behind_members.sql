@@ -6,12 +6,16 @@ with explanations as (
     from {{ ref('member_explanations') }}
 ),
 
-{{ normalized_raw_suppressions() }}
+{{ normalized_raw_suppressions() }},
+
+gate_block_keys as (
+    {{ all_block_keys(ref('contacts_consented_for_ads'), 'contact_id') }}
+)
 
 select explanations.list_id, explanations.advertiser_id, explanations.user_id, explanations.contact_id
 from explanations
-inner join {{ ref('contacts_consented_for_ads') }} as gate
-    on explanations.contact_id = gate.contact_id
+inner join gate_block_keys
+    on explanations.contact_id = gate_block_keys.contact_id
 inner join normalized_identifiers
-    on {{ block_keys_meet('normalized_identifiers.block_key', 'gate') }}
+    on gate_block_keys.block_key = normalized_identifiers.block_key
 where coalesce(normalized_identifiers.advertiser_id, explanations.advertiser_id) = explanations.advertiser_id
