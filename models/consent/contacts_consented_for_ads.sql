@@ -11,7 +11,7 @@ contacts as (
     select
         contact_id, user_id, channel, purpose, collected_at, verified_at,
         normalized_value, national_number, trunk_number, block_key
-    from {{ ref('stg_contacts') }}
+    from {{ ref('usable_contacts') }}
 ),
 
 consent_states as (

@@ -1,11 +1,10 @@
-with contacts as (
+with usable_contacts as (
     select contact_id, user_id, channel, normalized_value, national_number, trunk_number, block_key
-    from {{ ref('stg_contacts') }}
-    where is_usable_for_matching and normalized_value is not null
+    from {{ ref('usable_contacts') }}
 ),
 
 keys as (
-    {{ meeting_block_keys('contacts', 'contact_id, user_id') }}
+    {{ meeting_block_keys('usable_contacts', 'contact_id, user_id') }}
 )
 
 select * from keys

@@ -1,13 +1,18 @@
 with contacts as (
     select
         contact_id, user_id, channel, purpose, purpose_class, is_known_purpose, is_security_purpose,
-        is_usable_for_matching, collected_at, verified_at, removed_at, normalized_value
+        is_usable_for_matching, collected_at, verified_at, removed_at
     from {{ ref('stg_contacts') }}
 ),
 
 users as (
     select user_id, country_code, is_adult, account_status
     from {{ ref('stg_users') }}
+),
+
+usable_contacts as (
+    select contact_id
+    from {{ ref('usable_contacts') }}
 ),
 
 contacts_clear_of_protection as (
@@ -55,7 +60,7 @@ decided as (
                 then 'purpose_not_ads'
             when contacts.removed_at <= {{ as_of() }} then 'removed'
             when contacts.verified_at is null or contacts.verified_at > {{ as_of() }} then 'not_verified'
-            when contacts.normalized_value is null then 'invalid_value'
+            when usable_contacts.contact_id is null then 'invalid_value'
             when contacts_clear_of_protection.contact_id is null then 'held_for_protection'
             when coalesce(users.account_status, '') <> 'active' then 'user_not_active'
             when not coalesce(users.is_adult, false) then 'user_not_adult'
@@ -74,6 +79,8 @@ decided as (
     cross join matching_data_uses
     left join users
         on contacts.user_id = users.user_id
+    left join usable_contacts
+        on contacts.contact_id = usable_contacts.contact_id
     left join contacts_clear_of_protection
         on contacts.contact_id = contacts_clear_of_protection.contact_id
     left join contacts_clear_of_suppression

@@ -13,32 +13,15 @@ purposes as (
     from {{ ref('purposes') }}
 ),
 
--- a phone number without a calling code is read in the country of its user
-located as (
+-- rule 2: codes compare exactly; what the seed does not list or assign is unknown, and protective.
+-- A phone number without a calling code is read in the country of its user
+purposed as (
     select
         contacts.contact_id,
         contacts.user_id,
         case when contacts.channel in ('email', 'phone') then contacts.channel else 'unknown' end as channel,
         contacts.value,
         contacts.purpose,
-        contacts.collected_at,
-        contacts.verified_at,
-        contacts.removed_at,
-        users.country_code
-    from contacts
-    left join users
-        on contacts.user_id = users.user_id
-),
-
-{{ normalize_identifiers('located') }},
-
--- rule 2: codes compare exactly; what the seed does not list or assign is unknown, and protective
-purposed as (
-    select
-        normalized_identifiers.contact_id,
-        normalized_identifiers.user_id,
-        normalized_identifiers.channel,
-        normalized_identifiers.purpose,
         coalesce(purposes.purpose_class, 'unknown') as purpose_class,
         coalesce(purposes.is_assignable and purposes.purpose_class <> 'unknown', false) as is_known_purpose,
         coalesce(purposes.purpose_class = 'security', false) as is_security_purpose,
@@ -46,16 +29,35 @@ purposed as (
             purposes.is_protective or not purposes.is_assignable or purposes.purpose_class = 'unknown', true
         ) as is_protective,
         coalesce(purposes.is_usable_for_matching and purposes.is_assignable, false) as is_usable_for_matching,
-        normalized_identifiers.collected_at,
-        normalized_identifiers.verified_at,
-        normalized_identifiers.removed_at,
-        normalized_identifiers.normalized_value,
-        normalized_identifiers.national_number,
-        normalized_identifiers.trunk_number,
-        normalized_identifiers.block_key
-    from normalized_identifiers
+        contacts.collected_at,
+        contacts.verified_at,
+        contacts.removed_at,
+        users.country_code
+    from contacts
+    left join users
+        on contacts.user_id = users.user_id
     left join purposes
-        on normalized_identifiers.purpose = purposes.purpose
-)
+        on contacts.purpose = purposes.purpose
+),
 
-select * from purposed
+-- last, so that an engine normalizes only the contacts and columns that somebody asks for
+{{ normalize_identifiers('purposed') }}
+
+select
+    contact_id,
+    user_id,
+    channel,
+    purpose,
+    purpose_class,
+    is_known_purpose,
+    is_security_purpose,
+    is_protective,
+    is_usable_for_matching,
+    collected_at,
+    verified_at,
+    removed_at,
+    normalized_value,
+    national_number,
+    trunk_number,
+    block_key
+from normalized_identifiers
