@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install build test sample clean
+.PHONY: help install build test sample benchmark clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -27,6 +27,10 @@ test: install
 sample: install
 	$(BIN)/python scripts/make_sample.py
 	$(BIN)/python scripts/make_phone_regions.py
+
+# benchmark  times the gated build beside the ungated join, on generated inputs of 1 and 5 million users
+benchmark: install
+	$(BIN)/python scripts/benchmark.py compare --table docs/benchmark.md
 
 # clean   removes everything that can be made again
 clean:

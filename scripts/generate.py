@@ -122,7 +122,7 @@ TABLES = {
             moment(item, 'occurred', timestamptz '2022-01-01 00:00:00+00', 1000 + 400 * turn)
                 as occurred_at,
             moment(item, 'occurred', timestamptz '2022-01-01 00:01:00+00', 1000 + 400 * turn)
-                + case when draw(item, 'late') < 0.02 then interval 40 days else interval 0 days end as recorded_at,
+                + to_days(case when draw(item, 'late') < 0.02 then 40 else 0 end) as recorded_at,
             case when draw(item, 'expires') < 0.1
                 then moment(item, 'expires', timestamptz '2025-06-01 00:00:00+00', 700) end as expires_at
         from events

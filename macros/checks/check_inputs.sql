@@ -189,9 +189,11 @@
             {%- set rules = [] -%}
             {%- set readable = 'try_cast(' ~ name ~ ' as ' ~ column.data_type ~ ')' -%}
             {%- if column.data_type != 'varchar' -%}
-                {%- do rules.append(
-                    [name ~ ' is not null and ' ~ readable ~ ' is null', 'cannot be read as ' ~ column.data_type]
-                ) -%}
+                {%- if found[column.name] == 'VARCHAR' or 'INT' in found[column.name] -%}
+                    {%- do rules.append(
+                        [name ~ ' is not null and ' ~ readable ~ ' is null', 'cannot be read as ' ~ column.data_type]
+                    ) -%}
+                {%- endif -%}
                 {%- if column.data_type == 'timestamptz' -%}
                     {%- do rules.append(['not isfinite(' ~ readable ~ ')', 'is not a finite moment']) -%}
                 {%- endif -%}

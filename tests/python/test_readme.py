@@ -44,3 +44,8 @@ def test_withdrawal_example_takes_four_memberships(sample: Project) -> None:
     assert sample.query("select count(*) from delivery.tailored_audience_members") == [
         (int(re.findall(r"\((\d+) tailored memberships before", README)[0]),)
     ]
+
+
+def test_benchmark_is_what_the_script_wrote() -> None:
+    """The table of seconds is the one that scripts/benchmark.py left in docs."""
+    assert (ROOT / "docs" / "benchmark.md").read_text().strip() in README
