@@ -159,6 +159,60 @@
     }[data_type]) }}
 {% endmacro %}
 
+{# A condition for a cell that must not be empty, and what to say of it; a column of nulls is held to it, too. #}
+{% macro required_rules(column) %}
+    {%- set rules = [] -%}
+    {%- set meta = column.config.meta -%}
+    {%- set is_empty = "coalesce(" ~ trim_white_space('cast(' ~ column.name ~ ' as varchar)') ~ ", '') = ''" -%}
+    {%- if meta.get('key') or meta.get('required') -%}
+        {%- do rules.append([is_empty, 'is required and empty']) -%}
+    {%- endif -%}
+    {%- for other, value in meta.get('required_if', {}).items() -%}
+        {%- do rules.append([
+            'cast(' ~ other ~ " as varchar) = '" ~ value ~ "' and " ~ is_empty,
+            'is empty and required by ' ~ other ~ " = '" ~ value ~ "'",
+        ]) -%}
+    {%- endfor -%}
+    {{ return(rules) }}
+{% endmacro %}
+
+{# Conditions for a cell that breaks the contract, and what to say of each. Ids may be integers: rules read text. #}
+{% macro cell_rules(column) %}
+    {%- set rules = [] -%}
+    {%- set meta = column.config.meta -%}
+    {%- set text = 'cast(' ~ column.name ~ ' as varchar)' -%}
+    {%- set readable = 'try_cast(' ~ column.name ~ ' as ' ~ column.data_type ~ ')' -%}
+    {%- if column.data_type != 'varchar' -%}
+        {%- set unreadable = readable ~ ' is null' -%}
+        {%- if column.data_type in ('integer', 'bigint') -%}
+            {#- a cast would round a fraction -#}
+            {%- set unreadable = '(' ~ unreadable ~ ' or not ' ~ matches(text, "'^-?[0-9]+$'") ~ ')' -%}
+        {%- endif -%}
+        {%- do rules.append(
+            [column.name ~ ' is not null and ' ~ unreadable, 'cannot be read as ' ~ column.data_type]
+        ) -%}
+    {%- endif -%}
+    {%- if column.data_type == 'timestamptz' -%}
+        {%- do rules.append(['not isfinite(' ~ readable ~ ')', 'is not a finite moment']) -%}
+    {%- endif -%}
+    {%- if meta.get('accepted') -%}
+        {%- set accepted = meta.get('accepted') -%}
+        {%- do rules.append(
+            [text ~ " not in ('" ~ accepted | join("', '") ~ "')", 'is none of ' ~ accepted | join(', ')]
+        ) -%}
+    {%- endif -%}
+    {%- if meta.get('range') -%}
+        {%- set between = meta.get('range') | join(' and ') -%}
+        {%- do rules.append([readable ~ ' not between ' ~ between, 'is not between ' ~ between]) -%}
+    {%- endif -%}
+    {%- if meta.get('canonical') -%}
+        {%- do rules.append(
+            [text ~ ' <> lower(' ~ trim_white_space(text) ~ ')', 'has capitals or outer white space']
+        ) -%}
+    {%- endif -%}
+    {{ return(rules) }}
+{% endmacro %}
+
 {#
     Faults of columns, types, keys and cells. A column of nulls may have any type, as files written without
     a schema have; it is noted in all_null, since such a type may not even cast.
@@ -172,63 +226,21 @@
     {%- set keys = [] -%}
     {%- set counts = [] -%}
     {%- for column in table.columns.values() -%}
-        {%- set meta = column.config.meta -%}
+        {%- set is_readable = found.get(column.name) in readable_types(column.data_type) -%}
         {%- if column.name not in found -%}
             {%- do faults.append(table.name ~ '.' ~ column.name ~ ': column is missing') -%}
-        {%- elif found[column.name] not in readable_types(column.data_type) -%}
-            {%- if run_query('select count(' ~ column.name ~ ') from ' ~ reader).rows[0][0] == 0 -%}
-                {%- do all_null.append([table.name, column.name]) -%}
-            {%- else -%}
-                {%- do faults.append(
-                    table.name ~ '.' ~ column.name ~ ': has type ' ~ found[column.name].split('(')[0]
-                    ~ ', which is not read as ' ~ column.data_type
-                ) -%}
-            {%- endif -%}
+        {%- elif not is_readable and run_query('select count(' ~ column.name ~ ') from ' ~ reader).rows[0][0] -%}
+            {%- do faults.append(
+                table.name ~ '.' ~ column.name ~ ': has type ' ~ found[column.name].split('(')[0]
+                ~ ', which is not read as ' ~ column.data_type
+            ) -%}
         {%- else -%}
-            {%- set name = column.name -%}
-            {%- set rules = [] -%}
-            {%- set readable = 'try_cast(' ~ name ~ ' as ' ~ column.data_type ~ ')' -%}
-            {%- if column.data_type != 'varchar' -%}
-                {%- if found[column.name] == 'VARCHAR' or 'INT' in found[column.name] -%}
-                    {%- do rules.append(
-                        [name ~ ' is not null and ' ~ readable ~ ' is null', 'cannot be read as ' ~ column.data_type]
-                    ) -%}
-                {%- endif -%}
-                {%- if column.data_type == 'timestamptz' -%}
-                    {%- do rules.append(['not isfinite(' ~ readable ~ ')', 'is not a finite moment']) -%}
-                {%- endif -%}
-            {%- endif -%}
-            {%- if meta.get('key') -%}
-                {%- do keys.append(name) -%}
-            {%- endif -%}
-            {%- set is_empty = "coalesce(trim(cast(" ~ name ~ " as varchar)), '') = ''" -%}
-            {%- if meta.get('key') or meta.get('required') -%}
-                {%- do rules.append([is_empty, 'is required and empty']) -%}
-            {%- elif meta.get('required_if') -%}
-                {%- do rules.append([
-                    meta.get('required_if') ~ ' and ' ~ is_empty,
-                    'is empty and required by ' ~ meta.get('required_if'),
-                ]) -%}
-            {%- endif -%}
-            {%- if meta.get('accepted') -%}
-                {%- set accepted = meta.get('accepted') -%}
-                {%- do rules.append(
-                    [name ~ " not in ('" ~ accepted | join("', '") ~ "')", 'is none of ' ~ accepted | join(', ')]
-                ) -%}
-            {%- endif -%}
-            {%- if meta.get('range') -%}
-                {%- set between = meta.get('range') | join(' and ') -%}
-                {%- do rules.append([readable ~ ' not between ' ~ between, 'is not between ' ~ between]) -%}
-            {%- endif -%}
-            {%- if meta.get('canonical') -%}
-                {%- do rules.append(
-                    [name ~ ' <> lower(' ~ trim_white_space(name) ~ ')', 'has capitals or outer white space']
-                ) -%}
-            {%- endif -%}
-            {%- for rule in rules -%}
+            {%- do all_null.append([table.name, column.name]) if not is_readable -%}
+            {%- do keys.append(column.name) if column.config.meta.get('key') -%}
+            {%- for rule in required_rules(column) + (cell_rules(column) if is_readable else []) -%}
                 {%- do counts.append([
                     'count(*) filter (where ' ~ rule[0] ~ ')',
-                    table.name ~ '.' ~ name ~ ': ',
+                    table.name ~ '.' ~ column.name ~ ': ',
                     ' rows in which it ' ~ rule[1],
                 ]) -%}
             {%- endfor -%}
@@ -244,7 +256,7 @@
     {%- if table.config.meta.get('needs_rows', false) and not run_query('select 1 from ' ~ reader ~ ' limit 1').rows -%}
         {%- do faults.append(table.name ~ ': has no rows, which would mean that nobody ever opted out or in') -%}
     {%- endif -%}
-    {%- if counts -%}
+    {%- if counts and not faults -%}
         {%- set answers = run_query('select ' ~ counts | map(attribute=0) | join(', ') ~ ' from ' ~ reader).rows[0] -%}
         {%- for count in counts -%}
             {%- if answers[loop.index0] > 0 -%}
@@ -272,7 +284,7 @@
 {# INV-9 watches accounts that somebody planted; without them it has nothing to watch, and that is said. #}
 {% macro say_canaries(users) %}
     {%- for kind in ['canary-security', 'canary-consented'] -%}
-        {%- if not run_query('select 1 from ' ~ users ~ " where user_id like '" ~ kind ~ "%' limit 1").rows -%}
+        {%- if not run_query('select 1 from ' ~ users ~ " where cast(user_id as varchar) like '" ~ kind ~ "%' limit 1").rows -%}
             {%- do log('no account ' ~ kind ~ '... is planted: INV-9 watches nothing of that kind', info=true) -%}
         {%- endif -%}
     {%- endfor -%}

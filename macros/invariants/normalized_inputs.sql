@@ -49,7 +49,7 @@ raw_suppressions as (
         suppression_id,
         channel,
         value,
-        nullif(trim(advertiser_id), '') as advertiser_id,
+        nullif({{ trim_white_space('advertiser_id') }}, '') as advertiser_id,
         cast(null as varchar) as country_code
     from {{ input_table('raw_suppressions') }}
     where added_at is null or added_at <= {{ as_of() }}

@@ -22,7 +22,7 @@ moments as (
     where
         engagements.event in ('view', 'click')
         and engagements.occurred_at <= {{ as_of() }}
-        and nullif(trim(engagements.measurement_partner_id), '') is not null
+        and nullif({{ trim_white_space('engagements.measurement_partner_id') }}, '') is not null
 ),
 
 known_events as (

@@ -184,7 +184,7 @@ rederived_members as (
     where not exists (
         select 1 from suppressed_contacts
         where
-            suppressed_contacts.advertiser_id = rederived_audiences.advertiser_id
+            suppressed_contacts.advertiser_id = {{ trim_white_space('rederived_audiences.advertiser_id') }}
             and suppressed_contacts.contact_id = gated_keys.contact_id
     )
 )

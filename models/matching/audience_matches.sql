@@ -55,7 +55,7 @@ matched as (
     where not exists (
         select 1 from suppressed_contacts
         where
-            suppressed_contacts.advertiser_id = audience_eligibilities.advertiser_id
+            suppressed_contacts.advertiser_id = {{ trim_white_space('audience_eligibilities.advertiser_id') }}
             and suppressed_contacts.contact_id = list_matches.contact_id
     )
 )

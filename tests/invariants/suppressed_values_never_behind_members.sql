@@ -18,4 +18,6 @@ inner join gate_block_keys
     on explanations.contact_id = gate_block_keys.contact_id
 inner join normalized_identifiers
     on gate_block_keys.block_key = normalized_identifiers.block_key
-where coalesce(normalized_identifiers.advertiser_id, explanations.advertiser_id) = explanations.advertiser_id
+where
+    normalized_identifiers.advertiser_id is null
+    or normalized_identifiers.advertiser_id = {{ trim_white_space('explanations.advertiser_id') }}

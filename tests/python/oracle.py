@@ -859,18 +859,19 @@ class Judge:
 
     @cached_property
     def suppressed(self) -> dict[str | None, BlockIndex]:
-        """Block keys by advertiser; None for every advertiser. One without a date is in force."""
+        """Block keys by trimmed advertiser; None for every one. One without a date is in force."""
         indexes: dict[str | None, BlockIndex] = defaultdict(BlockIndex)
         for row in self.world.raw_suppressions:
             added_at = row.get("added_at")
             if added_at is None or added_at <= self.as_of:
                 key = block_key(row.get("channel"), row.get("value"), None)
-                indexes[row.get("advertiser_id") or None].add(key)
+                indexes[(row.get("advertiser_id") or "").strip(TRIMMED) or None].add(key)
         return indexes
 
     def is_suppressed(self, contact: Row, advertiser_id: str | None) -> bool:
         """Whether the contact's block key is suppressed for the advertiser (None: for every)."""
-        return self.suppressed[advertiser_id].meets(self.block_key_of(contact))
+        trimmed = advertiser_id.strip(TRIMMED) if advertiser_id else None
+        return self.suppressed[trimmed].meets(self.block_key_of(contact))
 
     # consent
 
@@ -1358,7 +1359,8 @@ def measurement(world: World, as_of: datetime) -> set[str]:
     """4.5: views and clicks of active adults whose `ads.measurement` consent was granted.
 
     Granted both when it occurred and at as_of. Granted is meant in words: an opt_out market, where
-    silence passes the gate, does not let silence share an engagement.
+    silence passes the gate, does not let silence share an engagement. One without a measurement
+    partner, or with a blank one, goes nowhere.
     """
     judge = Judge(world, as_of)
     return {
@@ -1373,7 +1375,7 @@ def _may_be_measured(judge: Judge, engagement: Row) -> bool:
     occurred_at = engagement.get("occurred_at")
     return (
         engagement.get("event") in ("view", "click")
-        and bool(engagement.get("measurement_partner_id"))
+        and bool((engagement.get("measurement_partner_id") or "").strip(TRIMMED))
         and happened(occurred_at, judge.as_of)
         and user.get("account_status") == "active"
         and user.get("is_adult") is True

@@ -6,7 +6,7 @@ with ad_engagements as (
         event in ('view', 'click')
         and occurred_at <= {{ as_of() }}
         -- to its measurement partner: without one it goes nowhere
-        and trim(measurement_partner_id) <> ''
+        and {{ trim_white_space('measurement_partner_id') }} <> ''
 ),
 
 users as (

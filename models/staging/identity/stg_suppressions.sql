@@ -1,7 +1,7 @@
 with source as (
     select suppression_id, channel, value, added_at
     from {{ input_table('raw_suppressions') }}
-    where nullif(trim(advertiser_id), '') is null
+    where nullif({{ trim_white_space('advertiser_id') }}, '') is null
 ),
 
 located as (

@@ -1,7 +1,7 @@
 with source as (
-    select suppression_id, channel, value, trim(advertiser_id) as advertiser_id, added_at
+    select suppression_id, channel, value, {{ trim_white_space('advertiser_id') }} as advertiser_id, added_at
     from {{ input_table('raw_suppressions') }}
-    where nullif(trim(advertiser_id), '') is not null
+    where nullif({{ trim_white_space('advertiser_id') }}, '') is not null
 ),
 
 located as (
