@@ -1,5 +1,7 @@
 -- Twin of nothing_released_below_the_minimum: a returned row is an audience with enough members that is
--- not serving, delivers fewer than it has, or reports a size that is not its own, rounded down.
+-- not serving, delivers fewer than it has, or reports a size that is not its own, rounded down; or a report
+-- or funnel that leaves out more of what is enough than the one row that may go along with small ones, or
+-- a report that shows other figures than its mart's.
 
 with settings as (
     select
@@ -27,9 +29,53 @@ delivered_sizes as (
     select list_id, advertiser_id, count(*) as size
     from delivered
     group by list_id, advertiser_id
+),
+
+-- matched as it is shown, rounded down, and the rest; only of lists with enough members delivered
+people_rows as (
+    select
+        marts.list_id,
+        sum(case when marts.reason = 'matched' then marts.entries - mod(marts.entries, settings.size_rounding) end)
+            as matched,
+        sum(
+            case when marts.reason = 'matched' then mod(marts.entries, settings.size_rounding) else marts.entries end
+        ) as not_matched
+    from {{ ref('list_reports') }} as marts
+    cross join settings
+    where
+        marts.reason in ('matched', 'not_matched')
+        and exists (
+            select 1 from delivered_sizes
+            where delivered_sizes.list_id = marts.list_id and delivered_sizes.size >= settings.min_audience_size
+        )
+    group by marts.list_id
+),
+
+people_rows_due as (
+    select people_rows.*
+    from people_rows
+    cross join settings
+    where
+        people_rows.matched >= settings.min_audience_size
+        and people_rows.not_matched >= settings.min_audience_size
+),
+
+due as (
+    select marts.list_id, marts.reason, marts.entries
+    from {{ ref('list_reports') }} as marts
+    cross join settings
+    where marts.reason not in ('matched', 'not_matched') and marts.entries >= settings.min_audience_size
+
+    union all
+
+    select list_id, 'matched' as reason, matched as entries from people_rows_due
+
+    union all
+
+    select list_id, 'not_matched' as reason, not_matched as entries from people_rows_due
 )
 
-select sizes.list_id, sizes.advertiser_id
+select 'audiences' as relation, sizes.list_id || ' ' || sizes.advertiser_id as row_key
 from sizes
 cross join settings
 left join {{ ref('release_audiences') }} as audiences
@@ -48,21 +94,41 @@ where
 
 union all
 
--- a reason with enough rows stands in the report, but for the one that goes along with small ones
-select marts.list_id, marts.reason as advertiser_id
-from {{ ref('list_reports') }} as marts
-cross join settings
-left join {{ ref('release_list_reports') }} as reports
-    on marts.list_id = reports.list_id and marts.reason = reports.reason
+select 'list_reports' as relation, due.list_id || ' leaves out what is enough' as row_key
+from due
+where not exists (
+    select 1 from {{ ref('release_list_reports') }} as reports
+    where reports.list_id = due.list_id and reports.reason = due.reason and reports.entries = due.entries
+)
+group by due.list_id
+having count(*) > 1
+
+union all
+
+select 'list_reports' as relation, reports.list_id || ' ' || reports.reason || ' is not its own' as row_key
+from {{ ref('release_list_reports') }} as reports
 where
-    marts.entries >= settings.min_audience_size
-    and (
-        reports.list_id is null
-        and not exists (
-            select 1 from {{ ref('release_list_reports') }} as withheld
-            where withheld.list_id = marts.list_id and withheld.reason = 'withheld'
-        )
-        or reports.entries > marts.entries
-        or marts.reason not in ('matched', 'not_matched') and reports.entries <> marts.entries
-        or reports.entries <= marts.entries - settings.size_rounding
+    reports.reason <> 'withheld'
+    and not exists (
+        select 1 from due
+        where due.list_id = reports.list_id and due.reason = reports.reason and due.entries = reports.entries
     )
+
+union all
+
+select 'consent_funnel' as relation, marts.data_use || ' ' || marts.channel || ' leaves out what is enough' as row_key
+from {{ ref('consent_funnel') }} as marts
+cross join settings
+where
+    marts.users >= settings.min_audience_size
+    and not exists (
+        select 1 from {{ ref('release_consent_funnel') }} as released
+        where
+            released.data_use = marts.data_use
+            and released.channel = marts.channel
+            and released.decision = marts.decision
+            and released.contacts = marts.contacts
+            and released.users = marts.users
+    )
+group by marts.data_use, marts.channel
+having count(*) > 1

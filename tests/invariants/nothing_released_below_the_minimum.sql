@@ -1,5 +1,7 @@
 -- A returned row is an audience, a report row or a step of the funnel that is about to be published
--- although fewer people or rows than the minimum stand behind it, or one that is not serving.
+-- although fewer people or rows than the minimum stand behind it; or a report that tells how many rows
+-- matched but for the rounding: by itself, or because its rows do not add up to those uploaded, which
+-- are published beside it.
 
 with settings as (
     select
@@ -29,6 +31,19 @@ people as (
     group by list_id
 ),
 
+-- withheld is who has a decision that does not stand for itself
+funnel_people as (
+    select decisions.data_use, decisions.channel, coalesce(funnel.decision, 'withheld') as decision,
+        count(distinct decisions.user_id) as size
+    from {{ ref('contact_decisions') }} as decisions
+    left join {{ ref('release_consent_funnel') }} as funnel
+        on
+            decisions.data_use = funnel.data_use
+            and decisions.channel = funnel.channel
+            and decisions.decision = funnel.decision
+    group by decisions.data_use, decisions.channel, coalesce(funnel.decision, 'withheld')
+),
+
 released as (
     select 'members' as relation, list_id || ' ' || advertiser_id as row_key, size from sizes
 
@@ -43,47 +58,61 @@ released as (
 
     union all
 
-    select 'list_reports' as relation, list_id || ' ' || reason as row_key, entries as size
-    from {{ ref('release_list_reports') }}
-    where entries is not null and reason not in ('matched', 'not_matched', 'withheld')
-
-    union all
-
-    -- behind these stand people of a serving list, in rounded figures
+    -- behind matched and not_matched must stand people who are delivered, beside the rows
     select 'list_reports' as relation, reports.list_id || ' ' || reports.reason as row_key,
-        case when mod(reports.entries, settings.size_rounding) = 0 then people.size end as size
+        case
+            when reports.reason in ('matched', 'not_matched') then least(reports.entries, coalesce(people.size, 0))
+            else reports.entries
+        end as size
     from {{ ref('release_list_reports') }} as reports
-    cross join settings
     left join people
         on reports.list_id = people.list_id
-    where reports.reason in ('matched', 'not_matched')
+    where reports.entries is not null
 
     union all
 
-    -- behind withheld stand the rows whose reason is not released
-    select 'list_reports' as relation, reports.list_id || ' withheld' as row_key,
-        case when mod(max(reports.entries), max(settings.size_rounding)) = 0 then sum(marts.entries) end as size
-    from {{ ref('release_list_reports') }} as reports
+    select 'consent_funnel' as relation,
+        funnel.data_use || ' ' || funnel.channel || ' ' || funnel.decision as row_key, funnel_people.size
+    from {{ ref('release_consent_funnel') }} as funnel
+    left join funnel_people
+        on
+            funnel.data_use = funnel_people.data_use
+            and funnel.channel = funnel_people.channel
+            and funnel.decision = funnel_people.decision
+    where funnel.users is not null or funnel.contacts is not null
+),
+
+uploaded as (
+    select marts.list_id, sum(marts.entries) as entries, max(settings.min_audience_size) as min_audience_size
+    from {{ ref('list_reports') }} as marts
     cross join settings
-    inner join {{ ref('list_reports') }} as marts
-        on reports.list_id = marts.list_id
-    where
-        reports.reason = 'withheld'
-        and reports.entries is not null
-        and not exists (
-            select 1 from {{ ref('release_list_reports') }} as released_reports
-            where released_reports.list_id = marts.list_id and released_reports.reason = marts.reason
-        )
-    group by reports.list_id
+    group by marts.list_id
+),
 
-    union all
-
-    select 'consent_funnel' as relation, data_use || ' ' || channel || ' ' || decision as row_key, users as size
-    from {{ ref('release_consent_funnel') }}
-    where users is not null or contacts is not null
+reported as (
+    select list_id, sum(entries) as entries
+    from {{ ref('release_list_reports') }}
+    group by list_id
 )
 
 select released.relation, released.row_key
 from released
 cross join settings
 where coalesce(released.size < settings.min_audience_size, true)
+
+union all
+
+select 'list_reports' as relation, reports.list_id || ' matched, not rounded' as row_key
+from {{ ref('release_list_reports') }} as reports
+cross join settings
+where reports.reason = 'matched' and coalesce(mod(reports.entries, settings.size_rounding) <> 0, true)
+
+union all
+
+select 'list_reports' as relation, uploaded.list_id || ' does not add up' as row_key
+from uploaded
+left join reported
+    on uploaded.list_id = reported.list_id
+where
+    uploaded.entries >= uploaded.min_audience_size
+    and coalesce(reported.entries <> uploaded.entries, true)
