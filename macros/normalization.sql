@@ -227,19 +227,20 @@
 {# -- the common table expressions ------------------------------------------------------------ #}
 
 {% macro normalize_identifiers(relation) %}
-phone_regions as (
+{#- three expressions over one seed: DuckDB prunes no column below an expression that is read twice -#}
+record_regions as (
     select
-        region_code, calling_code, is_main_region, international_prefix, national_prefix,
-        other_national_prefix, possible_lengths
+        region_code, calling_code, international_prefix, national_prefix, other_national_prefix,
+        possible_lengths
     from {{ ref('phone_regions') }}
 ),
-
-calling_codes as (
+{% for codes in ['international', 'prefixed'] %}
+{{ codes }} as (
     select calling_code, national_prefix, other_national_prefix, possible_lengths
-    from phone_regions
+    from {{ ref('phone_regions') }}
     where is_main_region
 ),
-
+{% endfor %}
 -- almost every value is printable ASCII, for which a short pattern does what long lists of characters do
 trimmed as (
     select
@@ -307,7 +308,7 @@ dialled as (
                 then {{ replace_matches("folded.phone_text", "'^(' || record_regions.international_prefix || ')'", "''") }}
         end as prefixed_digits
     from folded
-    left join phone_regions as record_regions
+    left join record_regions
         on folded.country_code = record_regions.region_code
 ),
 
@@ -336,9 +337,9 @@ numbered as (
         international.national_prefix as international_national_prefix,
         prefixed.national_prefix as prefixed_national_prefix
     from dialled
-    left join calling_codes as international
+    left join international
         on {{ calling_code('dialled.international_digits') }} = international.calling_code
-    left join calling_codes as prefixed
+    left join prefixed
         on {{ calling_code('dialled.prefixed_digits') }} = prefixed.calling_code
 ),
 

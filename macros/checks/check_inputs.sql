@@ -141,17 +141,17 @@
     {%- endif -%}
 {% endmacro %}
 
-{# Types that may stand in for a contract type. An id that went through a floating-point number may be another. #}
+{# Types that may stand in for a contract type, which is the last. An id that went through a floating-point number may be another. #}
 {% macro readable_types(data_type) %}
     {%- set integers = [
         'TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT',
         'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT', 'UHUGEINT',
     ] -%}
     {{ return({
-        'varchar': ['VARCHAR', 'UUID'] + integers,
+        'varchar': ['UUID'] + integers + ['VARCHAR'],
         'boolean': ['VARCHAR', 'BOOLEAN'],
-        'integer': ['VARCHAR'] + integers,
-        'bigint': ['VARCHAR'] + integers,
+        'integer': ['VARCHAR'] + integers + ['INTEGER'],
+        'bigint': ['VARCHAR'] + integers + ['BIGINT'],
         'timestamptz': [
             'VARCHAR', 'DATE', 'TIMESTAMP', 'TIMESTAMP_S', 'TIMESTAMP_MS', 'TIMESTAMP_NS',
             'TIMESTAMP WITH TIME ZONE',
@@ -163,7 +163,10 @@
 {% macro required_rules(column) %}
     {%- set rules = [] -%}
     {%- set meta = column.config.meta -%}
-    {%- set is_empty = "coalesce(" ~ trim_white_space('cast(' ~ column.name ~ ' as varchar)') ~ ", '') = ''" -%}
+    {%- set text = 'cast(' ~ column.name ~ ' as varchar)' -%}
+    {#- almost every cell holds a printable ASCII character, which is found faster than white space is trimmed -#}
+    {%- set is_empty = "case when " ~ matches(text, "'[!-~]'") ~ " then false"
+        ~ " else coalesce(" ~ trim_white_space(text) ~ ", '') = '' end" -%}
     {%- if meta.get('key') or meta.get('required') -%}
         {%- do rules.append([is_empty, 'is required and empty']) -%}
     {%- endif -%}
@@ -176,13 +179,17 @@
     {{ return(rules) }}
 {% endmacro %}
 
-{# Conditions for a cell that breaks the contract, and what to say of each. Ids may be integers: rules read text. #}
-{% macro cell_rules(column) %}
+{#
+    Conditions for a cell that breaks the contract, and what to say of each. Ids may be integers: rules read
+    text. A column that has its type already is not cast.
+#}
+{% macro cell_rules(column, found_type) %}
     {%- set rules = [] -%}
     {%- set meta = column.config.meta -%}
     {%- set text = 'cast(' ~ column.name ~ ' as varchar)' -%}
-    {%- set readable = 'try_cast(' ~ column.name ~ ' as ' ~ column.data_type ~ ')' -%}
-    {%- if column.data_type != 'varchar' -%}
+    {%- set is_typed = found_type == readable_types(column.data_type) | last -%}
+    {%- set readable = column.name if is_typed else 'try_cast(' ~ column.name ~ ' as ' ~ column.data_type ~ ')' -%}
+    {%- if column.data_type != 'varchar' and not is_typed -%}
         {%- set unreadable = readable ~ ' is null' -%}
         {%- if column.data_type in ('integer', 'bigint') -%}
             {#- a cast would round a fraction -#}
@@ -206,9 +213,11 @@
         {%- do rules.append([readable ~ ' not between ' ~ between, 'is not between ' ~ between]) -%}
     {%- endif -%}
     {%- if meta.get('canonical') -%}
-        {%- do rules.append(
-            [text ~ ' <> lower(' ~ trim_white_space(text) ~ ')', 'has capitals or outer white space']
-        ) -%}
+        {%- do rules.append([
+            'case when ' ~ matches(text, "'^[a-z0-9._]+$'") ~ ' then false'
+            ~ ' else ' ~ text ~ ' <> lower(' ~ trim_white_space(text) ~ ') end',
+            'has capitals or outer white space',
+        ]) -%}
     {%- endif -%}
     {{ return(rules) }}
 {% endmacro %}
@@ -237,7 +246,7 @@
         {%- else -%}
             {%- do all_null.append([table.name, column.name]) if not is_readable -%}
             {%- do keys.append(column.name) if column.config.meta.get('key') -%}
-            {%- for rule in required_rules(column) + (cell_rules(column) if is_readable else []) -%}
+            {%- for rule in required_rules(column) + (cell_rules(column, found[column.name]) if is_readable else []) -%}
                 {%- do counts.append([
                     'count(*) filter (where ' ~ rule[0] ~ ')',
                     table.name ~ '.' ~ column.name ~ ': ',
