@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines build test sample benchmark clean
+.PHONY: help install build test sample benchmark clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -14,13 +14,6 @@ install: .venv/.installed
 .venv/.installed: requirements.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
-	touch $@
-
-# engines  installs what the other warehouses and the benchmark's peers need
-engines: .venv/.engines
-
-.venv/.engines: .venv/.installed scripts/requirements-engines.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r scripts/requirements-engines.txt
 	touch $@
 
 build: install
