@@ -2,9 +2,10 @@
     Normalization of identifiers (DESIGN 4.2) and block keys (4.3), in one place for the four staging
     models that read values: contacts, list entries and the two kinds of suppressions.
 
-    `normalize_identifiers(relation)` writes the common table expressions that end in
-    `normalized_identifiers`: every column of the relation, which must have channel, value and
-    country_code (ISO 3166-1 alpha-2 of the record, may be null), and
+    `normalize_identifiers(addresses, numbers, columns)` writes the common table expressions that end in
+    `normalized_identifiers`. The first relation holds what is filed under any channel but phone, with
+    channel and value; the second what is filed under phone, with value and country_code (ISO 3166-1
+    alpha-2 of the record, may be null). To the columns that both have and that are named it adds
 
     normalized_value     e-mail: outer white space gone, A-Z in lower case, the form that every
                          profile renders from; phone: E.164 with its plus; null when invalid
@@ -90,12 +91,15 @@
 {% macro is_valid_email(text, is_ascii) -%}
     {#-
         One at sign, a local part, two domain labels or more, none empty, 254 characters at most. The
-        specials of RFC 5322 3.2.3, which only a quoted local part may hold, are refused
+        specials of RFC 5322 3.2.3, which only a quoted local part may hold, are refused. With `is_ascii` a
+        valid address beyond ASCII is left out, and no second pattern is needed
     -#}
-    {%- set label = "!#-''*+/-9=?A-Z^-~\u00a1-\U0010ffff-" -%}
+    {%- set label = "!#-''*+/-9=?A-Z^-~-" if is_ascii else "!#-''*+/-9=?A-Z^-~\u00a1-\U0010ffff-" -%}
     (
         {{ matches(text, "'^[." ~ label ~ "]+@([" ~ label ~ "]+[.])+[" ~ label ~ "]+$'") }}
-        and ({{ is_ascii }} or not {{ matches(text, "'[" ~ refused_email_characters() ~ "]'") }})
+        {%- if not is_ascii %}
+        and not {{ matches(text, "'[" ~ refused_email_characters() ~ "]'") }}
+        {%- endif %}
         and length({{ text }}) <= 254
     )
 {%- endmacro %}
@@ -121,15 +125,19 @@
     {{ replace_matches(replace_matches(remaining, "'[.]+'", "'.'"), "'@[.@]+'", "'@'") }}
 {%- endmacro %}
 
-{% macro email_block_key(folded) -%}
+{% macro email_block_key(folded, is_plain_email) -%}
     {#-
         Dots and the +suffix of the local part dropped on every domain, googlemail.com = gmail.com,
         and all internationalized domains one class, since SQL cannot tell a U-label from its A-label
     -#}
     {%- set domain = "rtrim(split_part(" ~ folded ~ ", '@', 2), '.')" -%}
+    {%- set mailbox = "replace(split_part(split_part(" ~ folded ~ ", '@', 1), '+', 1), '.', '') || '@'" -%}
     case
+        when {{ is_plain_email }} and position('xn--' in {{ folded }}) = 0
+            and position('@googlemail.com' in {{ folded }}) = 0
+            then {{ mailbox }} || split_part({{ folded }}, '@', 2)
         when {{ matches(folded, "'^[^@]*@[^@]*$'") }}
-            then translate(split_part(split_part({{ folded }}, '@', 1), '+', 1), '.', '') || '@' || case
+            then {{ mailbox }} || case
                 when {{ matches(domain, "'(^|[.])xn--|[^ -~]'") }} then 'internationalized'
                 when {{ domain }} = 'googlemail.com' then 'gmail.com'
                 else {{ domain }}
@@ -226,7 +234,85 @@
 
 {# -- the common table expressions ------------------------------------------------------------ #}
 
-{% macro normalize_identifiers(relation) %}
+{#
+    Two relations, one of phone numbers and one of everything else, since each kind has its own way: no
+    mailbox waits for a table of calling codes. Nearly every value is plain ASCII without white space, for
+    which one short pattern answers what long lists of characters are there for; a branch of a case is
+    computed for the rows that reach it only.
+#}
+{% macro normalize_identifiers(addresses, numbers, columns) %}
+{{ normalize_addresses(addresses, columns) }},
+
+{{ normalize_numbers(numbers, columns) }},
+
+normalized_identifiers as (
+    select {{ columns }}, normalized_value, national_number, trunk_number, normalization_fault, block_key
+    from normalized_addresses
+
+    union all
+
+    select {{ columns }}, normalized_value, national_number, trunk_number, normalization_fault, block_key
+    from normalized_numbers
+)
+{% endmacro %}
+
+{% macro normalize_addresses(relation, columns) %}
+read_addresses as (
+    select
+        *,
+        channel = 'email' and {{ is_valid_email('value', is_ascii=true) }} as is_plain_email
+    from {{ relation }}
+),
+
+trimmed_addresses as (
+    select
+        *,
+        case
+            when is_plain_email then value
+            when {{ matches('value', "'^[ -~]*$'") }} then trim(both ' ' from value)
+            else {{ trim_white_space('value') }}
+        end as trimmed_value
+    from read_addresses
+),
+
+valid_addresses as (
+    select
+        *,
+        case
+            when is_plain_email then lower(value)
+            when channel = 'email' and {{ is_valid_email('trimmed_value', is_ascii=false) }}
+                then {{ lower_ascii('trimmed_value') }}
+        end as email_text
+    from trimmed_addresses
+),
+
+folded_addresses as (
+    select
+        *,
+        case
+            when is_plain_email then email_text
+            -- a value of an unknown channel, too: whatever it is, it may have been given for protection
+            else {{ fold_for_blocking('trimmed_value') }}
+        end as folded_value
+    from valid_addresses
+),
+
+normalized_addresses as (
+    select
+        {{ columns }},
+        email_text as normalized_value,
+        cast(null as varchar) as national_number,
+        cast(null as varchar) as trunk_number,
+        case
+            when channel is null or channel <> 'email' then 'unknown_channel'
+            when email_text is null then 'invalid_email'
+        end as normalization_fault,
+        {{ email_block_key('folded_value', 'is_plain_email') }} as block_key
+    from folded_addresses
+)
+{% endmacro %}
+
+{% macro normalize_numbers(relation, columns) %}
 {#- three expressions over one seed: DuckDB prunes no column below an expression that is read twice -#}
 record_regions as (
     select
@@ -241,75 +327,48 @@ record_regions as (
     where is_main_region
 ),
 {% endfor %}
--- almost every value is printable ASCII, for which a short pattern does what long lists of characters do
-trimmed as (
+read_numbers as (
     select
         *,
-        case
-            when {{ matches('value', "'^[!-~]([ -~]*[!-~])?$'") }} then value
-            else {{ trim_white_space('value') }}
-        end as trimmed_value
+        {{ matches('value', "'^[+]?[0-9]+$'") }} as is_plain_number
     from {{ relation }}
 ),
 
-examined as (
-    select
-        *,
-        {{ matches('trimmed_value', "'^[ -~]*$'") }} as is_ascii
-    from trimmed
-),
-
-spelled as (
+spelled_numbers as (
     select
         *,
         case
-            when channel = 'phone' and is_ascii then translate(trimmed_value, ' -./()[]~', '')
-            when channel = 'phone' then {{ without_phone_punctuation('trimmed_value') }}
+            when is_plain_number then value
+            when {{ matches('value', "'^[ -~]*$'") }} then {{ replace_matches('value', "'[] ./()[~-]'", "''") }}
+            else {{ without_phone_punctuation('value') }}
         end as phone_text,
-        channel = 'phone' and {{ matches('trimmed_value', bracketed_zero()) }} as has_bracketed_zero,
-        case
-            when channel = 'email' and is_ascii then lower(trimmed_value)
-            when channel = 'email' then {{ lower_ascii('trimmed_value') }}
-        end as email_text,
-        channel = 'email' and {{ is_valid_email('trimmed_value', 'is_ascii') }} as is_valid_email
-    from examined
-),
-
-folded as (
-    select
-        *,
-        case
-            when is_valid_email and is_ascii then email_text
-            when channel = 'phone' then null
-            -- a value of an unknown channel, too: whatever it is, it may have been given for protection
-            else {{ fold_for_blocking('trimmed_value') }}
-        end as folded_email
-    from spelled
+        not is_plain_number and {{ matches('value', bracketed_zero()) }} as has_bracketed_zero
+    from read_numbers
 ),
 
 dialled as (
     select
-        folded.*,
+        spelled_numbers.*,
         record_regions.calling_code as record_calling_code,
         record_regions.national_prefix,
         record_regions.other_national_prefix,
         record_regions.possible_lengths,
-        {{ matches('folded.phone_text', "'^[+]?[0-9]+$'") }} as is_phone_text,
+        spelled_numbers.is_plain_number or {{ matches('spelled_numbers.phone_text', "'^[+]?[0-9]+$'") }} as is_phone_text,
         case
-            when left(folded.phone_text, 1) = '+' then substr(folded.phone_text, 2)
-            when left(folded.phone_text, 2) = '00' then substr(folded.phone_text, 3)
+            when left(spelled_numbers.phone_text, 1) = '+' then substr(spelled_numbers.phone_text, 2)
+            when left(spelled_numbers.phone_text, 2) = '00' then substr(spelled_numbers.phone_text, 3)
         end as international_digits,
         -- every alternative of such a pattern begins with a digit of its own: only where the first digit of the
         -- number is one of them need a pattern be read that differs from row to row
         case
             when record_regions.international_prefix <> '00'
-                and position(left(folded.phone_text, 1) in record_regions.international_prefix) > 0
-                and {{ matches("folded.phone_text", "'^(' || record_regions.international_prefix || ')[1-9]'") }}
-                then {{ replace_matches("folded.phone_text", "'^(' || record_regions.international_prefix || ')'", "''") }}
+                and position(left(spelled_numbers.phone_text, 1) in record_regions.international_prefix) > 0
+                and {{ matches("spelled_numbers.phone_text", "'^(' || record_regions.international_prefix || ')[1-9]'") }}
+                then {{ replace_matches("spelled_numbers.phone_text", "'^(' || record_regions.international_prefix || ')'", "''") }}
         end as prefixed_digits
-    from folded
+    from spelled_numbers
     left join record_regions
-        on folded.country_code = record_regions.region_code
+        on spelled_numbers.country_code = record_regions.region_code
 ),
 
 numbered as (
@@ -373,30 +432,23 @@ checked as (
     from resolved
 ),
 
-normalized_identifiers as (
+normalized_numbers as (
     select
-        *,
+        {{ columns }},
+        '+' || calling_code || national_number as normalized_value,
+        national_number,
         coalesce(trunk_prefix, '') || national_number as trunk_number,
         case
-            when is_valid_email then email_text
-            when national_number is not null then '+' || calling_code || national_number
-        end as normalized_value,
-        case
-            when channel = 'email' then case when not coalesce(is_valid_email, false) then 'invalid_email' end
-            when channel = 'phone' then case
-                when national_number is not null then null
-                when is_phone_text and record_calling_code is null and international_digits is null
-                    then 'phone_no_country'
-                else 'invalid_phone'
-            end
-            else 'unknown_channel'
+            when national_number is not null then null
+            when is_phone_text and record_calling_code is null and international_digits is null
+                then 'phone_no_country'
+            else 'invalid_phone'
         end as normalization_fault,
         case
-            when channel = 'phone' and national_number is not null then '+' || calling_code || national_number
+            when national_number is not null then '+' || calling_code || national_number
             when has_bracketed_zero
-                then {{ phone_rest(without_phone_punctuation(replace_matches('trimmed_value', bracketed_zero(), "''"))) }}
-            when channel = 'phone' then {{ phone_rest('phone_text') }}
-            else {{ email_block_key('folded_email') }}
+                then {{ phone_rest(without_phone_punctuation(replace_matches('value', bracketed_zero(), "''"))) }}
+            else {{ phone_rest('phone_text') }}
         end as block_key
     from checked
 )

@@ -39,7 +39,7 @@
         '\\{\\{ (ref\\(\'\\w+\'\\)|input_table\\(\'raw_\\w+\'\\)) \\}\\}', ' jinja_relation ', code
     ) -%}
     {%- set code = modules.re.sub(
-        '\\{\\{ normalize_identifiers\\(\'\\w+\'\\) \\}\\}', ' normalized_identifiers as () ', code
+        '\\{\\{ normalize_identifiers\\([\'\\w,\\s]+\\) \\}\\}', ' normalized_identifiers as () ', code
     ) -%}
     {%- set code = modules.re.sub('\\{\\{ fold_small_rows\\([\'\\w, ]+\\) \\}\\}', ' folded as () ', code) -%}
     {%- set code = modules.re.sub('^\\s*\\{\\{ as_released\\(\'release_\\w+\'\\) \\}\\}\\s*$', ' jinja_text ', code) -%}

@@ -26,7 +26,22 @@ raw_contacts as (
     {%- endif %}
 ),
 
-{{ normalize_identifiers('raw_contacts') }}
+raw_addresses as (
+    select *
+    from raw_contacts
+    where channel is null or channel <> 'phone'
+),
+
+raw_numbers as (
+    select *
+    from raw_contacts
+    where channel = 'phone'
+),
+
+{{ normalize_identifiers(
+    'raw_addresses', 'raw_numbers',
+    'contact_id, user_id, channel, purpose, collected_at, verified_at, removed_at'
+) }}
 {% endmacro %}
 
 {# Of the normalized raw contacts those that were given for protection, whatever became of them. #}
@@ -55,7 +70,19 @@ raw_suppressions as (
     where added_at is null or added_at <= {{ as_of() }}
 ),
 
-{{ normalize_identifiers('raw_suppressions') }}
+raw_addresses as (
+    select *
+    from raw_suppressions
+    where channel is null or channel <> 'phone'
+),
+
+raw_numbers as (
+    select *
+    from raw_suppressions
+    where channel = 'phone'
+),
+
+{{ normalize_identifiers('raw_addresses', 'raw_numbers', 'suppression_id, advertiser_id') }}
 {% endmacro %}
 
 {#

@@ -60,6 +60,7 @@ raw_entries as (
         entries.upload_id,
         entries.channel,
         entries.identifier as value,
+        {{ trim_white_space('entries.identifier') }} as trimmed_value,
         entries.country_code,
         uploads.list_id,
         uploads.operation,
@@ -75,7 +76,23 @@ raw_entries as (
         on uploads.list_id = lists.list_id
 ),
 
-{{ normalize_identifiers('raw_entries') }},
+raw_addresses as (
+    select *
+    from raw_entries
+    where channel is null or channel <> 'phone'
+),
+
+raw_numbers as (
+    select *
+    from raw_entries
+    where channel = 'phone'
+),
+
+{{ normalize_identifiers(
+    'raw_addresses', 'raw_numbers',
+    'list_id, upload_id, operation, uploaded_at, normalization_profile, is_hashed, membership_days, data_use,'
+    ~ ' channel, trimmed_value'
+) }},
 
 -- what may be equal on both sides: the hash a sender made, or the text that the profile would hash
 comparable_entries as (

@@ -3,6 +3,11 @@ with usable_contact_block_keys as (
     from {{ ref('usable_contact_block_keys') }}
 ),
 
+usable_contacts as (
+    select contact_id
+    from {{ ref('usable_contacts') }}
+),
+
 suppressions as (
     select block_key, added_at
     from {{ ref('stg_suppressions') }}
@@ -18,11 +23,11 @@ suppressed_contacts as (
 ),
 
 clear_contacts as (
-    select distinct usable_contact_block_keys.contact_id
-    from usable_contact_block_keys
+    select usable_contacts.contact_id
+    from usable_contacts
     where not exists (
         select 1 from suppressed_contacts
-        where suppressed_contacts.contact_id = usable_contact_block_keys.contact_id
+        where suppressed_contacts.contact_id = usable_contacts.contact_id
     )
 )
 

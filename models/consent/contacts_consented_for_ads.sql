@@ -3,8 +3,8 @@
 -- depends_on: {{ ref('release_consent_funnel') }}, {{ ref('release_measurement_events_shared') }}
 
 with contact_decisions as (
-    select contact_id, data_use, decision
-    from {{ ref('contact_decisions') }}
+    select contact_id, data_use, decision, consent_event_id, consent_occurred_at, consent_expires_at
+    from {{ ref('usable_contact_decisions') }}
 ),
 
 contacts as (
@@ -12,11 +12,6 @@ contacts as (
         contact_id, user_id, channel, purpose, collected_at, verified_at,
         normalized_value, national_number, trunk_number, block_key
     from {{ ref('usable_contacts') }}
-),
-
-consent_states as (
-    select user_id, data_use, consent_event_id, consent_occurred_at, consent_expires_at
-    from {{ ref('consent_states') }}
 ),
 
 -- only an accepted decision opens; under opt_out there may be no consent event behind it
@@ -27,9 +22,9 @@ consented as (
         contacts.channel,
         contact_decisions.data_use,
         contacts.purpose,
-        consent_states.consent_event_id,
-        consent_states.consent_occurred_at,
-        consent_states.consent_expires_at,
+        contact_decisions.consent_event_id,
+        contact_decisions.consent_occurred_at,
+        contact_decisions.consent_expires_at,
         contacts.collected_at,
         contacts.verified_at,
         contacts.normalized_value,
@@ -39,10 +34,6 @@ consented as (
     from contact_decisions
     inner join contacts
         on contact_decisions.contact_id = contacts.contact_id
-    left join consent_states
-        on
-            contacts.user_id = consent_states.user_id
-            and contact_decisions.data_use = consent_states.data_use
     where contact_decisions.decision = 'accepted'
 )
 

@@ -1,7 +1,6 @@
 with list_entry_keys as (
-    select list_id, channel, rendering, match_key, operation, uploaded_at, upload_position
+    select list_id, channel, rendering, match_key, entry_fault, operation, uploaded_at, upload_position
     from {{ ref('list_entry_keys') }}
-    where match_key is not null
 ),
 
 ordered_list_uploads as (
@@ -26,19 +25,18 @@ emptied_lists as (
 
 folded as (
     select
-        list_entry_keys.list_id,
-        list_entry_keys.channel,
-        list_entry_keys.rendering,
-        list_entry_keys.match_key,
-        max(case when list_entry_keys.operation in ('append', 'replace') then list_entry_keys.upload_position end)
-            as added_at_position,
-        max(case when list_entry_keys.operation in ('append', 'replace') then list_entry_keys.uploaded_at end)
-            as last_added_at,
-        max(case when list_entry_keys.operation = 'remove' then list_entry_keys.upload_position end)
-            as removed_at_position
+        list_id,
+        channel,
+        rendering,
+        match_key,
+        entry_fault,
+        count(*) as entries,
+        sum(case when operation in ('append', 'replace') then 1 else 0 end) as added_entries,
+        max(case when operation in ('append', 'replace') then upload_position end) as added_at_position,
+        max(case when operation in ('append', 'replace') then uploaded_at end) as last_added_at,
+        max(case when operation = 'remove' then upload_position end) as removed_at_position
     from list_entry_keys
-    group by
-        list_entry_keys.list_id, list_entry_keys.channel, list_entry_keys.rendering, list_entry_keys.match_key
+    group by list_id, channel, rendering, match_key, entry_fault
 ),
 
 standing as (
@@ -48,6 +46,15 @@ standing as (
         folded.channel,
         folded.rendering,
         folded.match_key,
+        folded.entry_fault,
+        folded.entries,
+        folded.added_entries,
+        coalesce(
+            folded.match_key is not null
+            and folded.added_at_position >= coalesce(emptied_lists.emptied_at_position, 0)
+            and folded.added_at_position > coalesce(folded.removed_at_position, 0),
+            false
+        ) as is_standing,
         folded.last_added_at,
         {{ add_days('folded.last_added_at', 'audience_lists.membership_days') }} as membership_ends_at
     from folded
@@ -55,12 +62,19 @@ standing as (
         on folded.list_id = audience_lists.list_id
     left join emptied_lists
         on folded.list_id = emptied_lists.list_id
-    where
-        folded.added_at_position >= coalesce(emptied_lists.emptied_at_position, 0)
-        and folded.added_at_position > coalesce(folded.removed_at_position, 0)
 )
 
 select
-    *,
-    coalesce(membership_ends_at <= {{ as_of() }}, false) as is_membership_expired
+    list_id,
+    data_use,
+    channel,
+    rendering,
+    match_key,
+    entry_fault,
+    cast(entries as bigint) as entries,
+    cast(added_entries as bigint) as added_entries,
+    is_standing,
+    is_standing and coalesce(membership_ends_at > {{ as_of() }}, true) as is_current,
+    last_added_at,
+    membership_ends_at
 from standing

@@ -10,7 +10,7 @@ audience_lists as (
 
 list_entries as (
     select upload_id, row_number, channel, normalized_value, normalization_fault, hash_hex
-    from {{ ref('stg_list_entries') }}
+    from {{ ref('normalized_list_entries') }}
 ),
 
 normalization_profiles as (

@@ -1,38 +1,8 @@
 with contacts as (
     select
-        contact_id, user_id, channel, purpose, purpose_class, is_known_purpose, is_security_purpose,
-        is_usable_for_matching, collected_at, verified_at, removed_at
+        contact_id, user_id, channel, purpose_class, is_known_purpose, is_security_purpose, collected_at
     from {{ ref('stg_contacts') }}
-),
-
-users as (
-    select user_id, country_code, is_adult, account_status
-    from {{ ref('stg_users') }}
-),
-
-usable_contacts as (
-    select contact_id
-    from {{ ref('usable_contacts') }}
-),
-
-contacts_clear_of_protection as (
-    select contact_id
-    from {{ ref('contacts_clear_of_protection') }}
-),
-
-contacts_clear_of_suppression as (
-    select contact_id
-    from {{ ref('contacts_clear_of_suppression') }}
-),
-
-consent_states as (
-    select user_id, data_use, consent_state
-    from {{ ref('consent_states') }}
-),
-
-consent_rules as (
-    select country_code, data_use, choice_model
-    from {{ ref('consent_rules') }}
+    where not is_usable_for_matching
 ),
 
 matching_data_uses as (
@@ -40,63 +10,35 @@ matching_data_uses as (
     from {{ ref('list_kinds') }}
 ),
 
-decided as (
+usable_contact_decisions as (
+    select contact_id, data_use, user_id, channel, purpose_class, decision
+    from {{ ref('usable_contact_decisions') }}
+),
+
+-- DESIGN 4.1, rules 1 to 4: whatever else may be said of these contacts, their purpose refuses them
+refused_by_purpose as (
     select
         contacts.contact_id,
         matching_data_uses.data_use,
         contacts.user_id,
         contacts.channel,
         contacts.purpose_class,
-        -- DESIGN 4.1: the first rule that applies; whoever finds no row in a join is refused
         case
             when contacts.collected_at is null or contacts.collected_at > {{ as_of() }} then 'not_collected'
             when not contacts.is_known_purpose then 'purpose_unknown'
             when contacts.is_security_purpose then 'purpose_security'
-            when not contacts.is_usable_for_matching then 'purpose_not_ads'
-            -- a purpose covers the data use that it equals and those below it
-            when
-                matching_data_uses.data_use <> contacts.purpose
-                and left(matching_data_uses.data_use, length(contacts.purpose) + 1) <> contacts.purpose || '.'
-                then 'purpose_not_ads'
-            when contacts.removed_at <= {{ as_of() }} then 'removed'
-            when contacts.verified_at is null or contacts.verified_at > {{ as_of() }} then 'not_verified'
-            when usable_contacts.contact_id is null then 'invalid_value'
-            when contacts_clear_of_protection.contact_id is null then 'held_for_protection'
-            when coalesce(users.account_status, '') <> 'active' then 'user_not_active'
-            when not coalesce(users.is_adult, false) then 'user_not_adult'
-            when contacts_clear_of_suppression.contact_id is null then 'suppressed'
-            when consent_states.consent_state = 'granted' then 'accepted'
-            when consent_states.consent_state = 'denied' then 'consent_denied'
-            when consent_states.consent_state = 'expired' then 'consent_expired'
-            -- the one place where the absence of a row lets pass: silence where the rule is opt_out
-            when
-                consent_states.user_id is null
-                and coalesce(country_rules.choice_model, every_country_rules.choice_model) = 'opt_out'
-                then 'accepted'
-            else 'consent_unknown'
+            else 'purpose_not_ads'
         end as decision
     from contacts
     cross join matching_data_uses
-    left join users
-        on contacts.user_id = users.user_id
-    left join usable_contacts
-        on contacts.contact_id = usable_contacts.contact_id
-    left join contacts_clear_of_protection
-        on contacts.contact_id = contacts_clear_of_protection.contact_id
-    left join contacts_clear_of_suppression
-        on contacts.contact_id = contacts_clear_of_suppression.contact_id
-    left join consent_states
-        on
-            contacts.user_id = consent_states.user_id
-            and matching_data_uses.data_use = consent_states.data_use
-    left join consent_rules as country_rules
-        on
-            users.country_code = country_rules.country_code
-            and matching_data_uses.data_use = country_rules.data_use
-    left join consent_rules as every_country_rules
-        on
-            every_country_rules.country_code = '*'
-            and matching_data_uses.data_use = every_country_rules.data_use
+),
+
+decided as (
+    select * from refused_by_purpose
+
+    union all
+
+    select * from usable_contact_decisions
 )
 
 select * from decided

@@ -3,18 +3,12 @@ with contacts as (
     from {{ input_table('raw_contacts') }}
 ),
 
-users as (
-    select user_id, country_code
-    from {{ ref('stg_users') }}
-),
-
 purposes as (
     select purpose, is_assignable, purpose_class, is_protective, is_usable_for_matching
     from {{ ref('purposes') }}
 ),
 
--- rule 2: codes compare exactly; what the seed does not list or assign is unknown, and protective.
--- A phone number without a calling code is read in the country of its user
+-- rule 2: codes compare exactly; what the seed does not list or assign is unknown, and protective
 purposed as (
     select
         contacts.contact_id,
@@ -28,36 +22,18 @@ purposed as (
         coalesce(
             purposes.is_protective or not purposes.is_assignable or purposes.purpose_class = 'unknown', true
         ) as is_protective,
-        coalesce(purposes.is_usable_for_matching and purposes.is_assignable, false) as is_usable_for_matching,
+        coalesce(
+            purposes.is_usable_for_matching
+            and purposes.is_assignable
+            and purposes.purpose_class not in ('unknown', 'security'),
+            false
+        ) as is_usable_for_matching,
         contacts.collected_at,
         contacts.verified_at,
-        contacts.removed_at,
-        users.country_code
+        contacts.removed_at
     from contacts
-    left join users
-        on contacts.user_id = users.user_id
     left join purposes
         on contacts.purpose = purposes.purpose
-),
+)
 
--- last, so that an engine normalizes only the contacts and columns that somebody asks for
-{{ normalize_identifiers('purposed') }}
-
-select
-    contact_id,
-    user_id,
-    channel,
-    purpose,
-    purpose_class,
-    is_known_purpose,
-    is_security_purpose,
-    is_protective,
-    is_usable_for_matching,
-    collected_at,
-    verified_at,
-    removed_at,
-    normalized_value,
-    national_number,
-    trunk_number,
-    block_key
-from normalized_identifiers
+select * from purposed

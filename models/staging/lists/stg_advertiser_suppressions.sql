@@ -4,22 +4,19 @@ with source as (
     where nullif({{ trim_white_space('advertiser_id') }}, '') is not null
 ),
 
-located as (
-    select
-        suppression_id,
-        channel,
-        value,
-        advertiser_id,
-        added_at,
-        cast(null as varchar) as country_code
+addresses as (
+    select *
     from source
+    where channel is null or channel <> 'phone'
 ),
 
-{{ normalize_identifiers('located') }},
+numbers as (
+    select *, cast(null as varchar) as country_code
+    from source
+    where channel = 'phone'
+),
 
-renamed as (
-    select suppression_id, advertiser_id, channel, block_key, added_at
-    from normalized_identifiers
-)
+{{ normalize_identifiers('addresses', 'numbers', 'suppression_id, advertiser_id, channel, added_at') }}
 
-select * from renamed
+select suppression_id, advertiser_id, channel, block_key, added_at
+from normalized_identifiers

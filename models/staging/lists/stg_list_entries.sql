@@ -3,33 +3,30 @@ with source as (
     from {{ input_table('raw_list_entries') }}
 ),
 
-renamed as (
+trimmed as (
     select
         upload_id,
         row_number,
         channel,
-        identifier as value,
+        case
+            when {{ matches('identifier', "'^[!-~]*$'") }} then identifier
+            else {{ trim_white_space('identifier') }}
+        end as value,
         country_code
     from source
 ),
 
-{{ normalize_identifiers('renamed') }},
-
+-- what an identifier says when it is read as a SHA-256: hex in any case, or padded base64 whose last two
+-- bits are zero
 hashed as (
     select
-        upload_id,
-        row_number,
-        channel,
-        normalized_value,
-        normalization_fault,
-        -- what an identifier says when it is read as a SHA-256: hex in any case, or padded base64
-        -- whose last two bits are zero
+        *,
         case
-            when {{ matches('trimmed_value', "'^[0-9A-Fa-f]{64}$'") }} then lower(trimmed_value)
-            when {{ matches('trimmed_value', "'^[0-9A-Za-z+/]{42}[AEIMQUYcgkosw048]=$'") }}
-                then {{ base64_to_hex('trimmed_value') }}
+            when length(value) = 64 and {{ matches('value', "'^[0-9A-Fa-f]+$'") }} then lower(value)
+            when length(value) = 44 and {{ matches('value', "'^[0-9A-Za-z+/]{42}[AEIMQUYcgkosw048]=$'") }}
+                then {{ base64_to_hex('value') }}
         end as hash_hex
-    from normalized_identifiers
+    from trimmed
 )
 
 select * from hashed
