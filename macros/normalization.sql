@@ -133,8 +133,7 @@
     {%- set domain = "rtrim(split_part(" ~ folded ~ ", '@', 2), '.')" -%}
     {%- set mailbox = "replace(split_part(split_part(" ~ folded ~ ", '@', 1), '+', 1), '.', '') || '@'" -%}
     case
-        when {{ is_plain_email }} and position('xn--' in {{ folded }}) = 0
-            and position('@googlemail.com' in {{ folded }}) = 0
+        when {{ is_plain_email }} and {{ folded }} not like '%xn--%' and {{ folded }} not like '%@googlemail.com'
             then {{ mailbox }} || split_part({{ folded }}, '@', 2)
         when {{ matches(folded, "'^[^@]*@[^@]*$'") }}
             then {{ mailbox }} || case
@@ -257,32 +256,21 @@ normalized_identifiers as (
 {% endmacro %}
 
 {% macro normalize_addresses(relation, columns) %}
-read_addresses as (
-    select
-        *,
-        channel = 'email' and {{ is_valid_email('value', is_ascii=true) }} as is_plain_email
-    from {{ relation }}
-),
-
 trimmed_addresses as (
     select
         *,
         case
-            when is_plain_email then value
+            when {{ matches('value', "'^[!-~]*$'") }} then value
             when {{ matches('value', "'^[ -~]*$'") }} then trim(both ' ' from value)
             else {{ trim_white_space('value') }}
         end as trimmed_value
-    from read_addresses
+    from {{ relation }}
 ),
 
-valid_addresses as (
+read_addresses as (
     select
         *,
-        case
-            when is_plain_email then lower(value)
-            when channel = 'email' and {{ is_valid_email('trimmed_value', is_ascii=false) }}
-                then {{ lower_ascii('trimmed_value') }}
-        end as email_text
+        channel = 'email' and {{ is_valid_email('trimmed_value', is_ascii=true) }} as is_plain_email
     from trimmed_addresses
 ),
 
@@ -290,11 +278,16 @@ folded_addresses as (
     select
         *,
         case
-            when is_plain_email then email_text
+            when is_plain_email then lower(trimmed_value)
+            when channel = 'email' and {{ is_valid_email('trimmed_value', is_ascii=false) }}
+                then {{ lower_ascii('trimmed_value') }}
+        end as email_text,
+        case
+            when is_plain_email then lower(trimmed_value)
             -- a value of an unknown channel, too: whatever it is, it may have been given for protection
             else {{ fold_for_blocking('trimmed_value') }}
         end as folded_value
-    from valid_addresses
+    from read_addresses
 ),
 
 normalized_addresses as (

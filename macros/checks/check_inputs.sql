@@ -160,13 +160,17 @@
 {% endmacro %}
 
 {# A condition for a cell that must not be empty, and what to say of it; a column of nulls is held to it, too. #}
-{% macro required_rules(column) %}
+{% macro required_rules(column, found_type) %}
     {%- set rules = [] -%}
     {%- set meta = column.config.meta -%}
     {%- set text = 'cast(' ~ column.name ~ ' as varchar)' -%}
-    {#- almost every cell holds a printable ASCII character, which is found faster than white space is trimmed -#}
-    {%- set is_empty = "case when " ~ matches(text, "'[!-~]'") ~ " then false"
-        ~ " else coalesce(" ~ trim_white_space(text) ~ ", '') = '' end" -%}
+    {%- if column.data_type != 'varchar' and found_type == readable_types(column.data_type) | last -%}
+        {%- set is_empty = column.name ~ ' is null' -%}
+    {%- else -%}
+        {#- almost every cell begins with a printable ASCII character, which is seen faster than white space is trimmed -#}
+        {%- set is_empty = "case when " ~ text ~ " between '!' and '~' then false"
+            ~ " else coalesce(" ~ trim_white_space(text) ~ ", '') = '' end" -%}
+    {%- endif -%}
     {%- if meta.get('key') or meta.get('required') -%}
         {%- do rules.append([is_empty, 'is required and empty']) -%}
     {%- endif -%}
@@ -246,7 +250,7 @@
         {%- else -%}
             {%- do all_null.append([table.name, column.name]) if not is_readable -%}
             {%- do keys.append(column.name) if column.config.meta.get('key') -%}
-            {%- for rule in required_rules(column) + (cell_rules(column, found[column.name]) if is_readable else []) -%}
+            {%- for rule in required_rules(column, found[column.name]) + (cell_rules(column, found[column.name]) if is_readable else []) -%}
                 {%- do counts.append([
                     'count(*) filter (where ' ~ rule[0] ~ ')',
                     table.name ~ '.' ~ column.name ~ ': ',

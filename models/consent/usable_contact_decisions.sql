@@ -35,32 +35,47 @@ matching_data_uses as (
     from {{ ref('list_kinds') }}
 ),
 
+-- whoever finds no row in a join is refused
+contacts as (
+    select
+        usable_contacts.*,
+        users.country_code,
+        coalesce(users.account_status, '') = 'active' as is_active,
+        coalesce(users.is_adult, false) as is_adult,
+        contacts_clear_of_protection.contact_id is not null as is_clear_of_protection,
+        contacts_clear_of_suppression.contact_id is not null as is_clear_of_suppression
+    from usable_contacts
+    left join users
+        on usable_contacts.user_id = users.user_id
+    left join contacts_clear_of_protection
+        on usable_contacts.contact_id = contacts_clear_of_protection.contact_id
+    left join contacts_clear_of_suppression
+        on usable_contacts.contact_id = contacts_clear_of_suppression.contact_id
+),
+
 decided as (
     select
-        usable_contacts.contact_id,
+        contacts.contact_id,
         matching_data_uses.data_use,
-        usable_contacts.user_id,
-        usable_contacts.channel,
-        usable_contacts.purpose_class,
-        -- DESIGN 4.1: the first rule that applies; whoever finds no row in a join is refused. A usable
-        -- purpose is known and not for security, so that rules 2 and 3 are behind these contacts
+        contacts.user_id,
+        contacts.channel,
+        contacts.purpose_class,
+        -- DESIGN 4.1: the first rule that applies. A usable purpose is known and not for security, so that
+        -- rules 2 and 3 are behind these contacts
         case
-            when usable_contacts.collected_at is null or usable_contacts.collected_at > {{ as_of() }}
-                then 'not_collected'
+            when contacts.collected_at is null or contacts.collected_at > {{ as_of() }} then 'not_collected'
             -- a purpose covers the data use that it equals and those below it
             when
-                matching_data_uses.data_use <> usable_contacts.purpose
-                and left(matching_data_uses.data_use, length(usable_contacts.purpose) + 1)
-                <> usable_contacts.purpose || '.'
+                matching_data_uses.data_use <> contacts.purpose
+                and left(matching_data_uses.data_use, length(contacts.purpose) + 1) <> contacts.purpose || '.'
                 then 'purpose_not_ads'
-            when usable_contacts.removed_at <= {{ as_of() }} then 'removed'
-            when usable_contacts.verified_at is null or usable_contacts.verified_at > {{ as_of() }}
-                then 'not_verified'
-            when usable_contacts.normalized_value is null then 'invalid_value'
-            when contacts_clear_of_protection.contact_id is null then 'held_for_protection'
-            when coalesce(users.account_status, '') <> 'active' then 'user_not_active'
-            when not coalesce(users.is_adult, false) then 'user_not_adult'
-            when contacts_clear_of_suppression.contact_id is null then 'suppressed'
+            when contacts.removed_at <= {{ as_of() }} then 'removed'
+            when contacts.verified_at is null or contacts.verified_at > {{ as_of() }} then 'not_verified'
+            when contacts.normalized_value is null then 'invalid_value'
+            when not contacts.is_clear_of_protection then 'held_for_protection'
+            when not contacts.is_active then 'user_not_active'
+            when not contacts.is_adult then 'user_not_adult'
+            when not contacts.is_clear_of_suppression then 'suppressed'
             when consent_states.consent_state = 'granted' then 'accepted'
             when consent_states.consent_state = 'denied' then 'consent_denied'
             when consent_states.consent_state = 'expired' then 'consent_expired'
@@ -74,21 +89,15 @@ decided as (
         consent_states.consent_event_id,
         consent_states.consent_occurred_at,
         consent_states.consent_expires_at
-    from usable_contacts
+    from contacts
     cross join matching_data_uses
-    left join users
-        on usable_contacts.user_id = users.user_id
-    left join contacts_clear_of_protection
-        on usable_contacts.contact_id = contacts_clear_of_protection.contact_id
-    left join contacts_clear_of_suppression
-        on usable_contacts.contact_id = contacts_clear_of_suppression.contact_id
     left join consent_states
         on
-            usable_contacts.user_id = consent_states.user_id
+            contacts.user_id = consent_states.user_id
             and matching_data_uses.data_use = consent_states.data_use
     left join consent_rules as country_rules
         on
-            users.country_code = country_rules.country_code
+            contacts.country_code = country_rules.country_code
             and matching_data_uses.data_use = country_rules.data_use
     left join consent_rules as every_country_rules
         on

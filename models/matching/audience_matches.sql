@@ -12,7 +12,11 @@ list_matches as (
 
 contacts as (
     select distinct contact_id, channel, normalized_value, national_number, trunk_number, block_key
-    from {{ ref('contacts_consented_for_ads') }}
+    from {{ ref('contacts_consented_for_ads') }} as gate
+    where exists (
+        select 1 from list_matches
+        where list_matches.contact_id = gate.contact_id
+    )
 ),
 
 advertiser_suppressions as (

@@ -23,29 +23,33 @@ renderings as (
         on normalization_profiles.normalization_profile = audience_lists.normalization_profile
 ),
 
-rendered as (
+hashed as (
     select
-        contacts_consented_for_ads.contact_id,
-        contacts_consented_for_ads.user_id,
-        contacts_consented_for_ads.channel,
-        contacts_consented_for_ads.data_use,
-        contacts_consented_for_ads.purpose,
-        contacts_consented_for_ads.consent_event_id,
+        contact_id,
+        user_id,
+        channel,
+        data_use,
+        purpose,
+        consent_event_id,
         -- greatest passes over nulls: under opt_out there is no consent event
-        greatest(
-            contacts_consented_for_ads.collected_at,
-            contacts_consented_for_ads.verified_at,
-            contacts_consented_for_ads.consent_occurred_at
-        ) as consented_at,
-        contacts_consented_for_ads.consent_expires_at,
-        renderings.rendering,
-        {{ render_identifier('contacts_consented_for_ads.normalized_value', 'renderings.rendering') }}
-            as rendered_value
+        greatest(collected_at, verified_at, consent_occurred_at) as consented_at,
+        consent_expires_at,
+        normalized_value,
+        {{ sha256_hex('normalized_value') }} as normalized_hash
     from contacts_consented_for_ads
-    inner join renderings
-        on contacts_consented_for_ads.channel = renderings.channel
 ),
 
+rendered as (
+    select
+        hashed.*,
+        renderings.rendering,
+        {{ render_identifier('hashed.normalized_value', 'renderings.rendering') }} as rendered_value
+    from hashed
+    inner join renderings
+        on hashed.channel = renderings.channel
+),
+
+-- most renderings of most values are the value as it is, which is hashed once
 minted as (
     select
         contact_id,
@@ -57,7 +61,10 @@ minted as (
         consented_at,
         consent_expires_at,
         rendering,
-        {{ sha256_hex('rendered_value') }} as match_key
+        case
+            when rendered_value = normalized_value then normalized_hash
+            else {{ sha256_hex('rendered_value') }}
+        end as match_key
     from rendered
     where rendered_value is not null
 )

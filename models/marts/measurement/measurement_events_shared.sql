@@ -21,21 +21,27 @@ measurement_consent_events as (
     where data_use = 'ads.measurement'
 ),
 
-consented_now as (
-    select user_id
-    from {{ ref('consent_states') }}
-    where data_use = 'ads.measurement' and consent_state = 'granted'
+-- consent is asked for twice: at the moment of the view or click, and at as_of
+moments as (
+    select engagement_id, user_id, 'then' as asked, occurred_at as moment
+    from ad_engagements
+
+    union all
+
+    select engagement_id, user_id, 'now' as asked, {{ as_of() }} as moment
+    from ad_engagements
 ),
 
--- rule 12 once more, with as_of := the moment of the view or click
+-- rule 12, with as_of := the moment that is asked for
 ranked as (
     select
-        ad_engagements.engagement_id,
+        moments.engagement_id,
+        moments.asked,
+        moments.moment,
         measurement_consent_events.is_granted,
         measurement_consent_events.expires_at,
-        ad_engagements.occurred_at,
         row_number() over (
-            partition by ad_engagements.engagement_id
+            partition by moments.engagement_id, moments.asked
             order by
                 measurement_consent_events.occurred_at desc,
                 measurement_consent_events.recorded_at desc,
@@ -43,21 +49,21 @@ ranked as (
                 measurement_consent_events.expires_at asc nulls last,
                 measurement_consent_events.consent_event_id asc
         ) as event_rank
-    from ad_engagements
+    from moments
     inner join measurement_consent_events
         on
-            ad_engagements.user_id = measurement_consent_events.user_id
-            and ad_engagements.occurred_at >= measurement_consent_events.occurred_at
-            and ad_engagements.occurred_at >= measurement_consent_events.recorded_at
+            moments.user_id = measurement_consent_events.user_id
+            and moments.moment >= measurement_consent_events.occurred_at
+            and moments.moment >= measurement_consent_events.recorded_at
 ),
 
-consented_then as (
-    select engagement_id
+consented as (
+    select engagement_id, asked
     from ranked
     where
         event_rank = 1
         and is_granted
-        and (expires_at is null or expires_at > occurred_at)
+        and (expires_at is null or expires_at > moment)
 ),
 
 shared as (
@@ -71,10 +77,14 @@ shared as (
     from ad_engagements
     inner join users
         on ad_engagements.user_id = users.user_id
-    inner join consented_then
-        on ad_engagements.engagement_id = consented_then.engagement_id
-    inner join consented_now
-        on ad_engagements.user_id = consented_now.user_id
+    inner join consented as consented_then
+        on
+            ad_engagements.engagement_id = consented_then.engagement_id
+            and consented_then.asked = 'then'
+    inner join consented as consented_now
+        on
+            ad_engagements.engagement_id = consented_now.engagement_id
+            and consented_now.asked = 'now'
 )
 
 select * from shared
