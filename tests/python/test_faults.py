@@ -3,7 +3,8 @@
 import pytest
 from conftest import Project
 
-CONTACT_DECISIONS = "models/marts/privacy/contact_decisions.sql"
+CONTACT_DECISIONS = "models/consent/usable_contact_decisions.sql"
+CONTACTS = "models/staging/identity/stg_contacts.sql"
 GATE = "models/consent/contacts_consented_for_ads.sql"
 LIST_MATCHES = "models/matching/list_matches.sql"
 TAILORED = "models/marts/audiences/tailored_audience_members.sql"
@@ -19,7 +20,7 @@ select
     cast(null as timestamptz) as valid_until
 from {relation} as contacts
 inner join {{{{ ref('folded_list_entries') }}}} as entries
-    on entries.match_key = sha256(contacts.normalized_value)
+    on entries.match_key = sha256(contacts.value)
 """
 
 
@@ -37,11 +38,12 @@ def assert_red_and_unchanged(project: Project, *rules: str, arguments: tuple[str
 def test_gate_without_its_purpose_condition(copy_of_sample: Project) -> None:
     """The fault of 2019 itself: contacts are let through whatever they were given for."""
     copy_of_sample.edit(
-        CONTACT_DECISIONS,
-        "            when not contacts.is_known_purpose then 'purpose_unknown'\n"
-        "            when contacts.is_security_purpose then 'purpose_security'\n"
-        "            when not contacts.is_usable_for_matching then 'purpose_not_ads'\n",
-        "",
+        CONTACTS,
+        "            purposes.is_usable_for_matching\n"
+        "            and purposes.is_assignable\n"
+        "            and purposes.purpose_class not in ('unknown', 'security'),\n"
+        "            false\n",
+        "            true, false\n",
     )
     copy_of_sample.edit(
         CONTACT_DECISIONS,
@@ -53,8 +55,8 @@ def test_gate_without_its_purpose_condition(copy_of_sample: Project) -> None:
         "",
     )
     for path in ("contacts_clear_of_protection", "contacts_clear_of_suppression"):
-        copy_of_sample.write(f"models/consent/{path}.sql", "select contact_id from {{ ref('stg_contacts') }}")
-    assert_red_and_unchanged(copy_of_sample, "contact_decisions", "gate_admits_nobody_else")
+        copy_of_sample.write(f"models/consent/{path}.sql", "select contact_id from {{ ref('usable_contacts') }}")
+    assert_red_and_unchanged(copy_of_sample, "usable_contact_decisions", "gate_admits_nobody_else")
 
 
 def test_gate_without_its_decision(copy_of_sample: Project) -> None:
@@ -74,7 +76,7 @@ def test_mart_on_staged_contacts(copy_of_sample: Project) -> None:
 def test_mart_on_raw_contacts(copy_of_sample: Project) -> None:
     """An audience mart refs the raw input, which has no group: the graph is refused at the run's start."""
     sql = MEMBERS_FROM_STAGING.format(relation="{{ ref('raw_contacts') }}")
-    copy_of_sample.write(TAILORED, sql.replace("normalized_value", "value"))
+    copy_of_sample.write(TAILORED, sql)
     assert_red_and_unchanged(copy_of_sample, "raw_contacts -> tailored_audience_members")
 
 
@@ -125,8 +127,8 @@ def test_match_across_channels_and_uses(copy_of_sample: Project) -> None:
     """Consent for one data use serves the other."""
     copy_of_sample.edit(
         LIST_MATCHES,
-        "            and folded_list_entries.data_use = contacts_consented_for_ads.data_use\n",
-        "",
+        "            folded_list_entries.data_use = contact_match_keys.data_use\n            and ",
+        "            ",
     )
     assert_red_and_unchanged(
         copy_of_sample,
@@ -140,12 +142,12 @@ def test_withdrawal_ignored(copy_of_sample: Project) -> None:
     """Any grant ever counts, whatever came after it."""
     copy_of_sample.edit(
         "models/consent/consent_states.sql",
-        "                occurred_at desc,\n"
-        "                recorded_at desc,\n"
-        "                is_granted asc,",
-        "                is_granted desc,\n"
-        "                occurred_at desc,\n"
-        "                recorded_at desc,",
+        "                consent_events.occurred_at desc,\n"
+        "                consent_events.recorded_at desc,\n"
+        "                consent_events.is_granted asc,",
+        "                consent_events.is_granted desc,\n"
+        "                consent_events.occurred_at desc,\n"
+        "                consent_events.recorded_at desc,",
     )
     assert_red_and_unchanged(copy_of_sample, "gate_admits_nobody_else", "consent_states")
 

@@ -53,8 +53,9 @@ def examples() -> list[tuple[str, str, str, str]]:
 def normalized(sample: Project) -> list[tuple[str, str, str, str | None]]:
     """Region, spelling, expected and our E.164 of each example."""
     query = """
-        with source as (select * from examples),
-        {{ normalize_identifiers('source') }}
+        with addresses as (select * from examples where channel <> 'phone'),
+        numbers as (select * from examples where channel = 'phone'),
+        {{ normalize_identifiers('addresses', 'numbers', 'country_code, spelling, expected') }}
         select country_code, spelling, expected, normalized_value from normalized_identifiers
     """
     sql = sample.compile(query)

@@ -47,8 +47,9 @@ def parameters(follow: bool) -> list[object]:
 def rendered(sample: Project) -> dict[str, tuple[str | None, str | None]]:
     """Our text and our match key of each vector, by its number."""
     query = """
-        with source as (select * from vectors),
-        {{ normalize_identifiers('source') }},
+        with addresses as (select * from vectors where channel <> 'phone'),
+        numbers as (select * from vectors where channel = 'phone'),
+        {{ normalize_identifiers('addresses', 'numbers', 'number, profile, channel') }},
         rendered as (
             select
                 normalized_identifiers.number,
