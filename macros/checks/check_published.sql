@@ -47,6 +47,6 @@
 {% macro published_relations() %}
     {{ return(run_query(
         "select table_schema || '.' || table_name from information_schema.tables"
-        ~ " where table_schema in ('published', 'delivery') and table_catalog = '" ~ target.database ~ "' order by 1"
+        ~ " where table_schema in ('published', 'delivery', 'state') and table_catalog = '" ~ target.database ~ "' order by 1"
     ).columns[0].values() | list) }}
 {% endmacro %}

@@ -27,7 +27,7 @@
 {% endmacro %}
 
 {#
-    Jinja taken out: a ref or an input leaves the word jinja_relation, a macro of common table expressions
+    Jinja taken out: a ref, an input or what an earlier build left leaves the word jinja_relation, a macro of common table expressions
     the one that it ends in, and a macro that writes SQL text the word jinja_text. Any other
     Jinja stays as it is, and is a fault.
 #}
@@ -36,7 +36,7 @@
     {%- set literals = '(?:"[^"{]*"|\'[^\'{]*\'|[\\s,]|"[^"]*[{][0-9,]+[}][^"{]*")*' -%}
     {%- set code = modules.re.sub('(?s)\\{#.*?#\\}', ' ', code) -%}
     {%- set code = modules.re.sub(
-        '\\{\\{ (ref\\(\'\\w+\'\\)|input_table\\(\'raw_\\w+\'\\)) \\}\\}', ' jinja_relation ', code
+        '\\{\\{ (ref\\(\'\\w+\'\\)|input_table\\(\'raw_\\w+\'\\)|previous_state\\(\'\\w+\'\\)) \\}\\}', ' jinja_relation ', code
     ) -%}
     {%- set code = modules.re.sub(
         '\\{\\{ normalize_identifiers\\([\'\\w,\\s]+\\) \\}\\}', ' normalized_identifiers as () ', code
