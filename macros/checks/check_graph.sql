@@ -65,7 +65,7 @@
         {#- external tables are written before their tests run, incremental ones keep what was withdrawn -#}
         {%- do faults.append(model.name ~ ' is neither a view nor a table') -%}
     {%- endif -%}
-    {%- set readable = ['release'] if is_published(model) else ['marts', 'policy', 'release'] -%}
+    {%- set readable = ['release'] if is_published(model) else ['audit', 'marts', 'policy', 'release'] -%}
     {%- for parent in model.depends_on.nodes if is_published(model) or model.schema == 'release' -%}
         {%- set layer = graph.nodes[parent].schema if parent in graph.nodes else 'inputs' -%}
         {%- if layer not in readable -%}

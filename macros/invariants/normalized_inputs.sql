@@ -1,9 +1,9 @@
 {#
     What several invariants need and must not take from the models they check: contacts straight from
     the input, normalized here once more. Ends in `normalized_identifiers`, one row per raw contact, of
-    the users in a relation or of all.
+    the users in a relation.
 #}
-{% macro normalized_raw_contacts(users=none) %}
+{% macro normalized_raw_contacts(users) %}
 raw_contacts as (
     select
         contacts.contact_id,
@@ -18,12 +18,10 @@ raw_contacts as (
     from {{ input_table('raw_contacts') }} as contacts
     left join {{ input_table('raw_users') }} as users
         on contacts.user_id = users.user_id
-    {%- if users %}
     where exists (
         select 1 from {{ users }}
         where {{ users }}.user_id = contacts.user_id
     )
-    {%- endif %}
 ),
 
 raw_addresses as (

@@ -1,3 +1,6 @@
+-- What is published waits for this model, hence for the guards of everything below, the audit's too.
+-- depends_on: {{ ref('rederived_members') }}
+
 with rows_by_relation as (
     select 'audiences' as relation, count(*) as relation_rows from {{ ref('release_audiences') }}
 

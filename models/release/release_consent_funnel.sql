@@ -1,5 +1,5 @@
 with consent_funnel as (
-    select data_use, channel, decision, users
+    select data_use, channel, decision, contacts, users
     from {{ ref('consent_funnel') }}
 ),
 
@@ -19,6 +19,7 @@ compared as (
         consent_funnel.data_use,
         consent_funnel.channel,
         consent_funnel.decision,
+        consent_funnel.contacts,
         consent_funnel.users,
         min_audience_size.min_audience_size,
         consent_funnel.users < min_audience_size.min_audience_size as is_small
@@ -28,7 +29,8 @@ compared as (
 
 {{ fold_small_rows('compared', 'data_use, channel', 'decision', 'users') }},
 
-counted as (
+-- whoever has several small decisions is one person in the row that withholds them
+withheld as (
     select
         folded.data_use,
         folded.channel,
@@ -42,8 +44,15 @@ counted as (
             folded.data_use = contact_decisions.data_use
             and folded.channel = contact_decisions.channel
             and folded.decision = contact_decisions.decision
+    where folded.published_label = 'withheld'
     group by folded.data_use, folded.channel, folded.published_label
 )
+
+select data_use, channel, decision, contacts, users
+from folded
+where published_label <> 'withheld'
+
+union all
 
 select
     data_use,
@@ -51,4 +60,4 @@ select
     decision,
     case when users >= min_audience_size then contacts end as contacts,
     case when users >= min_audience_size then users end as users
-from counted
+from withheld

@@ -2,12 +2,10 @@
 -- A returned row is a membership that no accepted contact explains: re-matched from the gate and the raw
 -- lists, no key of this contact is a current entry, or the audience may have no members.
 
-with {{ rederived_members() }}
-
 select explanations.list_id, explanations.advertiser_id, explanations.user_id, explanations.contact_id
 from {{ ref('member_explanations') }} as explanations
 where not exists (
-    select 1 from rederived_members
+    select 1 from {{ ref('rederived_members') }} as rederived_members
     where
         rederived_members.list_id = explanations.list_id
         and rederived_members.advertiser_id = explanations.advertiser_id

@@ -33,15 +33,21 @@ people as (
 
 -- withheld is who has a decision that does not stand for itself
 funnel_people as (
-    select decisions.data_use, decisions.channel, coalesce(funnel.decision, 'withheld') as decision,
-        count(distinct decisions.user_id) as size
+    select data_use, channel, decision, users as size
+    from {{ ref('consent_funnel') }}
+
+    union all
+
+    select decisions.data_use, decisions.channel, 'withheld' as decision, count(distinct decisions.user_id) as size
     from {{ ref('contact_decisions') }} as decisions
-    left join {{ ref('release_consent_funnel') }} as funnel
-        on
-            decisions.data_use = funnel.data_use
-            and decisions.channel = funnel.channel
-            and decisions.decision = funnel.decision
-    group by decisions.data_use, decisions.channel, coalesce(funnel.decision, 'withheld')
+    where not exists (
+        select 1 from {{ ref('release_consent_funnel') }} as funnel
+        where
+            funnel.data_use = decisions.data_use
+            and funnel.channel = decisions.channel
+            and funnel.decision = decisions.decision
+    )
+    group by decisions.data_use, decisions.channel
 ),
 
 released as (
