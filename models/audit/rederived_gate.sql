@@ -54,7 +54,7 @@ opted_out_by_rule as (
     from active_adults
     inner join opt_out_rules
         on
-            opt_out_rules.country_code = active_adults.country_code
+            active_adults.country_code = opt_out_rules.country_code
             or opt_out_rules.country_code = '*' and not exists (
                 select 1 from {{ ref('consent_rules') }} as own_rules
                 where

@@ -73,7 +73,7 @@ raw_entries as (
 -- an identifier that reads as a hash is one, whatever the list says of itself
 read_entries as (
     select
-        raw_entries.*,
+        *,
         case
             when {{ matches('identifier', "'^[0-9A-Fa-f]{64}$'") }} then identifier
             else {{ trim_white_space('identifier') }}
