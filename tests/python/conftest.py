@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from dbt.cli.main import dbtRunner
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 PARTS = ["dbt_project.yml", "profiles.yml", "models", "seeds", "macros", "scripts", "tests"]
@@ -118,11 +119,19 @@ def copy_project(target: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project built on the bundled sample. Read it; tests that change anything take `copy_of_sample`."""
-    project = copy_project(tmp_path_factory.mktemp("sample") / "project")
-    run = project.build(unit_tests=True)
-    assert run.success, run.output
-    return project
+    """The project built on the bundled sample. Read it; tests that change anything take `copy_of_sample`.
+
+    pytest's workers share one build, of which each has a copy: a DuckDB file has one writer.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    built = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "built_sample"
+    with FileLock(f"{built}.lock"):
+        if not built.exists():
+            project = copy_project(tmp_path_factory.mktemp("sample") / "project")
+            run = project.build(unit_tests=True)
+            assert run.success, run.output
+            project.path.rename(built)
+    return Project(Path(shutil.copytree(built, tmp_path_factory.mktemp("sample") / "project")))
 
 
 @pytest.fixture
