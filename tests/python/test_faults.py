@@ -55,7 +55,9 @@ def test_gate_without_its_purpose_condition(copy_of_sample: Project) -> None:
         "",
     )
     for path in ("contacts_clear_of_protection", "contacts_clear_of_suppression"):
-        copy_of_sample.write(f"models/consent/{path}.sql", "select contact_id from {{ ref('usable_contacts') }}")
+        copy_of_sample.write(
+            f"models/consent/{path}.sql", "select contact_id from {{ ref('usable_contacts') }}"
+        )
     assert_red_and_unchanged(copy_of_sample, "usable_contact_decisions", "gate_admits_nobody_else")
 
 
