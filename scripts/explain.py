@@ -90,8 +90,8 @@ ENGAGEMENTS = """
 """
 
 REASONS = {
-    "accepted": "may be matched: you gave and confirmed it for this use, and consented (or, where the rule of your"
-    " country is opt-out, never refused)",
+    "accepted": "may be matched: you gave and confirmed it for this use, and consented (or never refused,"
+    " where the rule of your country is opt-out)",
     "not_collected": "not matched: we have no moment at which you gave it",
     "purpose_unknown": "not matched: we do not know what you gave it for",
     "purpose_security": "not matched: you gave it to protect your account",

@@ -230,8 +230,8 @@ matched_values as (
 
 matched_contacts as (
     select
-        matched_values.list_id, matched_values.upload_id, gate.contact_id, gate.user_id, gate.normalized_value, gate.national_number,
-        gate.trunk_number, gate.block_key
+        matched_values.list_id, matched_values.upload_id, gate.contact_id, gate.user_id, gate.normalized_value,
+        gate.national_number, gate.trunk_number, gate.block_key
     from matched_values
     inner join {{ ref('contacts_consented_for_ads') }} as gate
         on matched_values.contact_id = gate.contact_id and matched_values.data_use = gate.data_use

@@ -124,6 +124,9 @@ def test_what_a_model_forgets_is_seen(
     try:
         for statement in change.split(";"):
             warehouse.execute(statement)
+        if "sample." in change or "policy." in change:  # what a build would derive anew from the raw inputs
+            derived = (sample.path / COMPILED / "models" / "audit" / "rederived_members.sql").read_text()
+            warehouse.execute(f"create or replace table audit.rederived_members as {derived}")
         assert red(sample, warehouse, expected) == expected
     finally:
         warehouse.execute("rollback")
