@@ -21,6 +21,10 @@
     nfc_normalize({{ text }})
 {%- endmacro %}
 
+{% macro without_accents(text) -%}
+    strip_accents({{ text }})
+{%- endmacro %}
+
 {% macro base64_to_hex(text) -%}
     lower(hex(from_base64({{ text }})))
 {%- endmacro %}

@@ -160,6 +160,32 @@ def csv_faults(path: str, columns: list[str], must_have_rows: bool) -> list[str]
     return [f"{table}: {fault}" for fault in faults]
 
 
+def csv_columns(path: str, columns: list[str], optional: list[str]) -> list[str]:
+    """The contract's columns that a file has: all that must be there, and the optional ones in its header.
+
+    Only names of the contract come back, whatever line 1 holds. Whether line 1 is a header at all,
+    and exactly the header of these columns, is for ``csv_faults`` to say.
+
+    Args:
+        path: the file.
+        columns: the columns of the contract, in order.
+        optional: those of them that a file may lack.
+
+    Returns:
+        The names in the contract's order; of a file whose line 1 cannot be read, all of them.
+    """
+    if not optional or UNSAFE_IN_PATH.search(path):
+        return columns
+    try:
+        with _open_regular(path) as stream, standard_cell_limit():
+            stream.read(len(codecs.BOM_UTF8) if stream.peek(3).startswith(codecs.BOM_UTF8) else 0)  # type: ignore[attr-defined]
+            header = next(csv.reader(Lines(stream, len(columns)), strict=True), columns)
+    except (OSError, csv.Error, UnreadableLine):
+        return columns
+    present = {_plain(name) for name in header}
+    return [name for name in columns if name in present or name not in optional]
+
+
 def _faults(path: str, columns: list[str], must_have_rows: bool) -> Iterator[str]:
     """Yield the faults of the path, then of the encoding, then of header and rows."""
     if UNSAFE_IN_PATH.search(path) or ".." in Path(path).name:
@@ -464,6 +490,17 @@ def csv_faults_json(path: str, columns: str, must_have_rows: bool) -> str:
         return json.dumps([f"csv_faults: the check itself failed ({type(error).__name__})"])
 
 
+def csv_columns_json(path: str, columns: str, optional: str) -> str:
+    """``csv_columns`` for SQL: JSON arrays of names in and out.
+
+    Fails closed: whatever goes wrong here, every column is asked for, and ``csv_faults`` refuses.
+    """
+    try:
+        return json.dumps(csv_columns(path, json.loads(columns), json.loads(optional)))
+    except Exception:
+        return columns
+
+
 def file_exists(path: str | None) -> bool:
     """Whether anything is at a path. A broken link counts: it is refused later, not passed over."""
     return path is not None and os.path.lexists(path)
@@ -485,9 +522,9 @@ class Plugin(BasePlugin):
             Path(creds.path).parent.mkdir(parents=True, exist_ok=True)
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        """Register ``csv_faults`` and ``file_exists`` as SQL functions.
+        """Register ``csv_faults``, ``csv_columns`` and ``file_exists`` as SQL functions.
 
-        Both have side effects, so that no result is folded or kept while a file changes, and both
+        All have side effects, so that no result is folded or kept while a file changes, and all
         are given NULLs, so that no NULL comes back and is read as "no fault". A second connection
         to the same warehouse in one process finds them there.
 
@@ -500,6 +537,7 @@ class Plugin(BasePlugin):
         ).fetchall()
         for name, function, parameters, result in (
             ("csv_faults", csv_faults_json, [VARCHAR, VARCHAR, BOOLEAN], VARCHAR),
+            ("csv_columns", csv_columns_json, [VARCHAR, VARCHAR, VARCHAR], VARCHAR),
             ("file_exists", file_exists, [VARCHAR], BOOLEAN),
         ):
             if (name,) not in there:

@@ -49,15 +49,16 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "occurred_at", "recorded_at", "expires_at",
     ),
     "raw_suppressions": ("suppression_id", "channel", "value", "advertiser_id", "added_at"),
-    "raw_advertisers": ("advertiser_id", "name", "status", "terms_accepted_at"),
+    "raw_advertisers": ("advertiser_id", "name", "status", "terms_accepted_at", "terms_version"),
     "raw_partners": ("partner_id", "name", "status"),
     "raw_partner_licences": (
         "licence_id", "partner_id", "advertiser_id", "list_id",
-        "starts_at", "ends_at", "revoked_at",
+        "starts_at", "ends_at", "revoked_at", "allowed_data_uses",
     ),
     "raw_audience_lists": (
         "list_id", "list_kind", "advertiser_id", "partner_id", "name", "normalization_profile",
         "is_hashed", "membership_days", "created_at", "expires_at", "lawful_basis_attested_at",
+        "owner",
     ),
     "raw_list_uploads": ("upload_id", "list_id", "operation", "uploaded_at"),
     "raw_list_entries": ("upload_id", "row_number", "channel", "identifier", "country_code"),
@@ -965,37 +966,41 @@ def make_people(world: World, users: int) -> tuple[Groups, Groups]:
 
 # -- advertisers, partners, lists ------------------------------------------------------------------
 
-ADVERTISERS = (  # id, name, status, terms accepted
-    ("a01", "Alder and Finch Outfitters", "active", "2018-03-01 09:00"),
-    ("a02", "Bluebarrow Coffee", "active", "2018-03-12 11:30"),
-    ("a03", "Castlewick Travel", "active", "2018-04-02 08:15"),
-    ("a04", "Dunmere Savings", "active", "2018-04-20 14:00"),
-    ("a05", "Elderbrook Games", "active", "2018-06-05 16:45"),
-    ("a06", "Fennimore Motors", "suspended", "2018-06-18 10:00"),  # advertiser_inactive
-    ("a07", "Gullmarsh Insurance", "active", None),  # terms_not_accepted
-    ("a08", "Harrow Lane Books", "active", "2018-09-03 09:30"),
-    ("a09", "Ivydale Board Games", "active", "2018-09-17 15:00"),
-    ("a10", "Juniper Street Kitchens", "active", "2018-10-08 12:00"),
+ADVERTISERS = (  # id, name, status, terms accepted, their version
+    ("a01", "Alder and Finch Outfitters", "active", "2018-03-01 09:00", "2018-02"),
+    ("a02", "Bluebarrow Coffee", "active", "2018-03-12 11:30", "2018-02"),
+    ("a03", "Castlewick Travel", "active", "2018-04-02 08:15", "2018-02"),
+    ("a04", "Dunmere Savings", "active", "2018-04-20 14:00", "2018-02"),
+    ("a05", "Elderbrook Games", "active", "2018-06-05 16:45", "2018-05"),
+    ("a06", "Fennimore Motors", "suspended", "2018-06-18 10:00", "2018-05"),  # advertiser_inactive
+    ("a07", "Gullmarsh Insurance", "active", None, None),  # terms_not_accepted
+    ("a08", "Harrow Lane Books", "active", "2018-09-03 09:30", "2018-05"),
+    ("a09", "Ivydale Board Games", "active", "2018-09-17 15:00", "2018-05"),
+    ("a10", "Juniper Street Kitchens", "active", "2018-10-08 12:00", "2018-05"),
 )
 PARTNERS = (  # id, name, status
     ("p01", "Meridian Household Data", "active"),
     ("p02", "Copperline Insights", "active"),
     ("p03", "Oldbridge Consumer Files", "suspended"),  # partner_inactive
 )
-LICENCES = (  # partner, advertiser, list, starts, ends, revoked
-    ("p01", "a10", "l21", "2019-01-15", None, None),
-    ("p01", "a05", "l21", "2018-06-01", "2018-12-31", None),  # ended, then renewed: in force
-    ("p01", "a05", "l21", "2019-01-01", None, None),
-    ("p01", "a01", "l21", "2018-06-01", "2019-05-31", None),  # ended: licence_not_in_force
-    ("p01", "a06", "l21", "2019-01-15", None, None),  # advertiser_inactive
-    ("p01", "a07", "l21", "2019-01-15", None, None),  # terms_not_accepted
-    ("p01", "a04", "l22", "2019-02-01", None, None),
-    ("p01", "a02", "l22", "2019-02-01", None, "2019-06-15"),  # revoked: licence_not_in_force
-    ("p02", "a02", "l23", "2019-02-10", None, None),
-    ("p02", "a10", "l23", "2019-02-10", None, None),
-    ("p03", "a05", "l24", "2018-02-01", None, None),  # partner_inactive
-    ("p03", "a08", "l24", "2018-02-01", "2018-12-31", None),  # ended too; partner_inactive is first
-    ("p02", "a01", "l25", "2019-02-10", None, None),  # the list itself is not_attested
+LICENCES = (  # partner, advertiser, list, starts, ends, revoked, allowed data uses
+    ("p01", "a10", "l21", "2019-01-15", None, None, MATCHING),
+    ("p01", "a05", "l21", "2018-06-01", "2018-12-31", None, PARTNER),  # ended, then renewed: in force
+    ("p01", "a05", "l21", "2019-01-01", None, None, PARTNER),
+    ("p01", "a01", "l21", "2018-06-01", "2019-05-31", None, PARTNER),  # ended: licence_not_in_force
+    ("p01", "a06", "l21", "2019-01-15", None, None, PARTNER),  # advertiser_inactive
+    ("p01", "a07", "l21", "2019-01-15", None, None, PARTNER),  # terms_not_accepted
+    ("p01", "a04", "l22", "2019-02-01", None, None, PARTNER),
+    ("p01", "a02", "l22", "2019-02-01", None, "2019-06-15", PARTNER),  # revoked: licence_not_in_force
+    ("p02", "a02", "l23", "2019-02-10", None, None, PARTNER),
+    ("p02", "a10", "l23", "2019-02-10", None, None, f"{MEASUREMENT}|{PARTNER}"),
+    ("p03", "a05", "l24", "2018-02-01", None, None, PARTNER),  # partner_inactive
+    ("p03", "a08", "l24", "2018-02-01", "2018-12-31", None, PARTNER),  # ended too; partner_inactive is first
+    ("p02", "a01", "l25", "2019-02-10", None, None, PARTNER),  # the list itself is not_attested
+    # In force, but for another use, or for none: licence_not_in_force
+    ("p02", "a05", "l23", "2019-02-10", None, None, MEASUREMENT),
+    ("p02", "a01", "l23", "2019-02-10", None, None, None),
+    ("p02", "a10", "l26", "2019-02-10", None, None, PARTNER),  # the list's topic is sensitive
 )
 
 
@@ -1024,6 +1029,7 @@ class ListPlan:
     created: str | None = "2019-01-10"
     expires: str | None = None
     attested: str | None = "2019-01-10"
+    team: str | None = "Customer marketing"
 
 
 ONE_UPLOAD = (Upload("append", "2019-02-04 08:00"),)
@@ -1078,7 +1084,7 @@ LISTS = (
     ListPlan("l10", "a08", "Summer sale", "uid2", False, (0.4, 0.46), ONE_UPLOAD,
              expires="2019-08-31"),  # expired
     ListPlan("l11", "a08", "Rented addresses", "x", True, (0.6, 0.66), ONE_UPLOAD,
-             attested=None),  # not_attested
+             attested=None, team=None),  # not_attested
     ListPlan("l12", "a06", "Test drives", "google", True, (0.7, 0.76), ONE_UPLOAD),
     ListPlan("l13", "a07", "Quote requests", "uid2", False, (0.8, 0.86), ONE_UPLOAD),
     ListPlan("l14", "a07", "Quote requests 2018", "x", False, (0.9, 0.94), ONE_UPLOAD,
@@ -1102,21 +1108,28 @@ LISTS = (
              attested=None),  # not_attested
 )  # fmt: skip
 
+# Nothing stands against these lists but what their names say they are about: sensitive_topic.
+SENSITIVE_LISTS = (
+    ListPlan("l15", "a08", "Diabetes self-help groups", "x", False, (0.2, 0.26), ONE_UPLOAD),
+    ListPlan("l26", "p02", "Catholic households", "meta", True, (0.3, 0.36), ONE_UPLOAD),
+)
+
 
 def make_companies(world: World) -> None:
     """Advertisers, partners and licences."""
-    for advertiser_id, name, status, terms in ADVERTISERS:
+    for advertiser_id, name, status, terms, version in ADVERTISERS:
         world.tables["raw_advertisers"].append(
             {
                 "advertiser_id": advertiser_id,
                 "name": name,
                 "status": status,
                 "terms_accepted_at": moment(terms) if terms else None,
+                "terms_version": version,
             }
         )
     for row in PARTNERS:
         world.tables["raw_partners"].append(dict(zip(COLUMNS["raw_partners"], row, strict=True)))
-    for partner_id, advertiser_id, list_id, starts, ends, revoked in LICENCES:
+    for partner_id, advertiser_id, list_id, starts, ends, revoked, uses in LICENCES:
         world.tables["raw_partner_licences"].append(
             {
                 "licence_id": world.next_id("lic", 2),
@@ -1126,6 +1139,7 @@ def make_companies(world: World) -> None:
                 "starts_at": moment(starts),
                 "ends_at": moment(ends) if ends else None,
                 "revoked_at": moment(revoked) if revoked else None,
+                "allowed_data_uses": uses,
             }
         )
 
@@ -1301,6 +1315,7 @@ def make_list(world: World, plan: ListPlan, planted: Groups, population: Groups)
             "created_at": moment(plan.created) if plan.created else None,
             "expires_at": moment(plan.expires) if plan.expires else None,
             "lawful_basis_attested_at": moment(plan.attested) if plan.attested else None,
+            "owner": plan.team,
         }
     )
     known = known_identifiers(world, plan, planted, population)
@@ -1456,7 +1471,8 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[dict[str, objec
 def make_world(seed: int, users: int) -> tuple[World, Groups]:
     """Everything in order; returns the world and every group of users by name.
 
-    The accounts of the canaries come last: without them, every other row would be the same.
+    The accounts of the canaries come after all others', and the lists that a topic refuses last:
+    without them, every other row would be the same.
     """
     world = World(seed)
     planted, population = make_people(world, users)
@@ -1465,6 +1481,8 @@ def make_world(seed: int, users: int) -> tuple[World, Groups]:
         make_list(world, plan, planted, population)
     make_engagements(world, planted, population)
     canaries = {plant.__name__: list(plant(world)) for plant in CANARIES}
+    for plan in SENSITIVE_LISTS:
+        make_list(world, plan, planted, population)
     return world, planted | population | canaries
 
 

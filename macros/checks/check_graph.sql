@@ -15,9 +15,9 @@
 {# The faults of the graph as sentences that name the path; an empty list when there are none. #}
 {% macro graph_faults() %}
     {%- set faults = gate_faults() -%}
-    {%- if not graph_contact_inputs() -%}
-        {%- do faults.append('no contacts: neither the seed nor the source raw_contacts is in the project') -%}
-    {%- endif -%}
+    {%- for name in ['raw_contacts', 'raw_ad_engagements'] if not graph_inputs(name) -%}
+        {%- do faults.append('nothing to watch: neither the seed nor the source ' ~ name ~ ' is in the project') -%}
+    {%- endfor -%}
     {%- for node in graph.nodes.values() | sort(attribute='name') -%}
         {%- if node.resource_type == 'model' -%}
             {%- do faults.extend(model_faults(node)) -%}
@@ -57,9 +57,13 @@
 {% macro model_faults(model) %}
     {%- set faults = [] -%}
     {%- if model.config.group != 'identity' -%}
-        {%- do faults.extend(paths_to_contacts(model)) -%}
+        {%- do faults.extend(paths_around(model, 'raw_contacts', 'contacts_consented_for_ads')) -%}
     {%- elif model.access != 'private' and model.name != 'contacts_consented_for_ads' and not is_published(model) -%}
         {%- do faults.append(model.name ~ ' of the group identity is not private') -%}
+    {%- endif -%}
+    {#- measurement has its own gate -#}
+    {%- if model.config.group != 'identity' or is_published(model) or model.schema == 'release' -%}
+        {%- do faults.extend(paths_around(model, 'raw_ad_engagements', 'measurement_events_shared')) -%}
     {%- endif -%}
     {%- if model.language != 'sql' or model.config.materialized not in ['view', 'table'] -%}
         {#- external tables are written before their tests run, incremental ones keep what was withdrawn -#}
@@ -122,20 +126,20 @@
     {{ return(false) }}
 {% endmacro %}
 
-{% macro graph_contact_inputs() %}
+{% macro graph_inputs(name) %}
     {%- set inputs = [] -%}
     {%- for node in (graph.nodes.values() | list) + (graph.sources.values() | list) -%}
-        {%- if node.name == 'raw_contacts' and node.resource_type in ('seed', 'source') -%}
+        {%- if node.name == name and node.resource_type in ('seed', 'source') -%}
             {%- do inputs.append(node.unique_id) -%}
         {%- endif -%}
     {%- endfor -%}
     {{ return(inputs) }}
 {% endmacro %}
 
-{# Each path from this model up to raw contacts that does not pass the gate, one per first parent. #}
-{% macro paths_to_contacts(model) %}
+{# Each path from this model up to an input that does not pass that input's gate, one per first parent. #}
+{% macro paths_around(model, input, gate) %}
     {%- set faults = [] -%}
-    {%- set inputs = graph_contact_inputs() -%}
+    {%- set inputs = graph_inputs(input) -%}
     {%- set seen = [] -%}
     {%- set stack = [[model.unique_id]] -%}
     {#- Jinja has no while: every node enters the stack once at most -#}
@@ -146,7 +150,7 @@
                 {%- set names = [] -%}
                 {%- for step in path + [parent] -%}{%- do names.insert(0, step.split('.')[-1]) -%}{%- endfor -%}
                 {%- do faults.append(names | join(' -> ')) -%}
-            {%- elif parent.split('.')[-1] != 'contacts_consented_for_ads' and parent not in seen -%}
+            {%- elif parent.split('.')[-1] != gate and parent not in seen -%}
                 {%- do seen.append(parent) -%}
                 {%- do stack.append(path + [parent]) -%}
             {%- endif -%}

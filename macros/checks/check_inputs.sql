@@ -10,12 +10,12 @@
         {%- do faults.extend(as_of_faults()) -%}
         {%- do faults.extend(seed_faults()) -%}
         {%- set readers = {} -%}
-        {%- set all_null = [] -%}
+        {%- set stand_ins = {} -%}
         {%- for table in input_contract() -%}
             {%- set reader = input_reader(table, faults) -%}
             {%- if reader -%}
                 {%- do readers.update({table.name: reader}) -%}
-                {%- do faults.extend(contract_faults(table, reader, all_null)) -%}
+                {%- do faults.extend(contract_faults(table, reader, stand_ins)) -%}
             {%- endif -%}
         {%- endfor -%}
         {%- if faults -%}
@@ -24,7 +24,7 @@
             ) }}
         {%- endif -%}
         {%- if var('input') != 'seeds' -%}
-            {%- do create_input_views(readers, all_null) -%}
+            {%- do create_input_views(readers, stand_ins) -%}
         {%- endif -%}
         {%- do say_policy() -%}
         {%- do say_canaries(readers.raw_users) -%}
@@ -37,14 +37,15 @@
     {{ return(tables | sort(attribute='name') | list) }}
 {% endmacro %}
 
-{% macro create_input_views(readers, all_null) %}
+{# A view per input, every column of the contract in it, whatever stands in for a column that was not there. #}
+{% macro create_input_views(readers, stand_ins) %}
     {%- for table in input_contract() -%}
         {%- if loop.first -%}
             {%- do run_query('create schema if not exists ' ~ table.schema) -%}
         {%- endif -%}
         {%- set columns = [] -%}
         {%- for column in table.columns.values() -%}
-            {%- set cell = 'null' if [table.name, column.name] in all_null else column.name -%}
+            {%- set cell = stand_ins.get(table.name ~ '.' ~ column.name, column.name) -%}
             {%- do columns.append('cast(' ~ cell ~ ' as ' ~ column.data_type ~ ') as ' ~ column.name) -%}
         {%- endfor -%}
         {%- do run_query(
@@ -86,6 +87,15 @@
     {{ return(fromjson(answer.rows[0][0])) }}
 {% endmacro %}
 
+{# The columns of the contract that a CSV file has: an older file may lack what became a column later. #}
+{% macro csv_columns(path, table) %}
+    {%- set optional = table.columns.values() | selectattr('config.meta.optional', 'defined') | map(attribute='name') | list -%}
+    {%- set answer = run_query(
+        "select csv_columns('" ~ path | replace("'", "''") ~ "', '" ~ tojson(table.columns.keys() | list) ~ "', '" ~ tojson(optional) ~ "')"
+    ) -%}
+    {{ return(fromjson(answer.rows[0][0])) }}
+{% endmacro %}
+
 {% macro csv_reader(path, columns) %}
     {%- set types = [] -%}
     {%- for column in columns -%}{%- do types.append("'" ~ column ~ "': 'VARCHAR'") -%}{%- endfor -%}
@@ -114,9 +124,10 @@
         {%- if run_query("select file_exists('" ~ stem ~ ".parquet')").rows[0][0] -%}
             {{ return("read_parquet('" ~ stem ~ ".parquet')") }}
         {%- endif -%}
-        {%- set csv = csv_faults(stem ~ '.csv', columns, needs_rows) -%}
+        {%- set found_columns = csv_columns(stem ~ '.csv', table) -%}
+        {%- set csv = csv_faults(stem ~ '.csv', found_columns, needs_rows) -%}
         {%- do faults.extend(csv) -%}
-        {{ return(csv_reader(stem ~ '.csv', columns) if not csv) }}
+        {{ return(csv_reader(stem ~ '.csv', found_columns) if not csv) }}
     {%- elif var('input') == 'tables' -%}
         {%- set database = (var('input_database') or target.database) | string -%}
         {%- set schema = var('input_schema') | string -%}
@@ -216,6 +227,16 @@
         {%- set between = meta.get('range') | join(' and ') -%}
         {%- do rules.append([readable ~ ' not between ' ~ between, 'is not between ' ~ between]) -%}
     {%- endif -%}
+    {%- if meta.get('codes') -%}
+        {%- do rules.append([
+            'nullif(' ~ trim_white_space(text) ~ ", '') is not null and not "
+            ~ matches(text, "'^[a-z0-9._]+([|][a-z0-9._]+)*$'"),
+            'is no list of codes in lower case with | between them',
+        ]) -%}
+    {%- endif -%}
+    {%- if meta.get('label') -%}
+        {%- do rules.append([reads_as_identifier(column.name), 'reads as an address, a number or a hash']) -%}
+    {%- endif -%}
     {%- if meta.get('canonical') -%}
         {%- do rules.append([
             'case when ' ~ matches(text, "'^[a-z0-9._]+$'") ~ ' then false'
@@ -228,9 +249,10 @@
 
 {#
     Faults of columns, types, keys and cells. A column of nulls may have any type, as files written without
-    a schema have; it is noted in all_null, since such a type may not even cast.
+    a schema have, and such a type may not even cast; an optional column may be missing. For both something
+    stands in, which is noted in stand_ins: for the missing one what its absence means.
 #}
-{% macro contract_faults(table, reader, all_null) %}
+{% macro contract_faults(table, reader, stand_ins) %}
     {%- set faults = [] -%}
     {%- set found = {} -%}
     {%- for row in run_query('describe select * from ' ~ reader).rows -%}
@@ -240,20 +262,24 @@
     {%- set counts = [] -%}
     {%- for column in table.columns.values() -%}
         {%- set is_readable = found.get(column.name) in readable_types(column.data_type) -%}
-        {%- if column.name not in found -%}
-            {%- do faults.append(table.name ~ '.' ~ column.name ~ ': column is missing') -%}
+        {%- set place = table.name ~ '.' ~ column.name -%}
+        {%- if column.name not in found and column.config.meta.get('optional') -%}
+            {%- set meaning = column.config.meta.get('when_missing') -%}
+            {%- do stand_ins.update({place: "'" ~ meaning ~ "'" if meaning else 'null'}) -%}
+        {%- elif column.name not in found -%}
+            {%- do faults.append(place ~ ': column is missing') -%}
         {%- elif not is_readable and run_query('select count(' ~ column.name ~ ') from ' ~ reader).rows[0][0] -%}
             {%- do faults.append(
-                table.name ~ '.' ~ column.name ~ ': has type ' ~ found[column.name].split('(')[0]
+                place ~ ': has type ' ~ found[column.name].split('(')[0]
                 ~ ', which is not read as ' ~ column.data_type
             ) -%}
         {%- else -%}
-            {%- do all_null.append([table.name, column.name]) if not is_readable -%}
+            {%- do stand_ins.update({place: 'null'}) if not is_readable -%}
             {%- do keys.append(column.name) if column.config.meta.get('key') -%}
             {%- for rule in required_rules(column, found[column.name]) + (cell_rules(column, found[column.name]) if is_readable else []) -%}
                 {%- do counts.append([
                     'count(*) filter (where ' ~ rule[0] ~ ')',
-                    table.name ~ '.' ~ column.name ~ ': ',
+                    place ~ ': ',
                     ' rows in which it ' ~ rule[1],
                 ]) -%}
             {%- endfor -%}

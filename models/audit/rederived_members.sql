@@ -18,6 +18,7 @@ with raw_lists as (
         lists.created_at <= {{ as_of() }}
         and lists.lawful_basis_attested_at <= {{ as_of() }}
         and (lists.expires_at is null or lists.expires_at > {{ as_of() }})
+        and not {{ rederived_sensitivity('lists.name') }}
 ),
 
 unrefused_audiences as (
@@ -38,6 +39,7 @@ unrefused_audiences as (
         and licences.starts_at <= {{ as_of() }}
         and (licences.ends_at is null or licences.ends_at > {{ as_of() }})
         and (licences.revoked_at is null or licences.revoked_at > {{ as_of() }})
+        and {{ rederived_permission('licences.allowed_data_uses', 'raw_lists.data_use') }}
 ),
 
 willing_advertisers as (
@@ -152,7 +154,8 @@ emptying_uploads as (
 standing_entries as (
     select distinct
         comparable_entries.list_id, raw_lists.data_use, comparable_entries.normalization_profile,
-        comparable_entries.channel, comparable_entries.match_key
+        comparable_entries.channel, comparable_entries.match_key, comparable_entries.uploaded_at,
+        comparable_entries.upload_id
     from comparable_entries
     inner join raw_lists
         on comparable_entries.list_id = raw_lists.list_id
@@ -204,8 +207,13 @@ gated_keys as (
     from rendered_values
 ),
 
-matched_values as (
-    select distinct standing_entries.list_id, standing_entries.data_use, gated_keys.contact_id
+matched_uploads as (
+    select
+        standing_entries.list_id, standing_entries.data_use, gated_keys.contact_id, standing_entries.upload_id,
+        row_number() over (
+            partition by standing_entries.list_id, standing_entries.data_use, gated_keys.contact_id
+            order by standing_entries.uploaded_at desc, standing_entries.upload_id desc
+        ) as recency
     from standing_entries
     inner join gated_keys
         on
@@ -214,10 +222,16 @@ matched_values as (
             and standing_entries.match_key = gated_keys.match_key
 ),
 
+matched_values as (
+    select list_id, data_use, contact_id, upload_id
+    from matched_uploads
+    where recency = 1
+),
+
 matched_contacts as (
     select
-        matched_values.list_id, gate.contact_id, gate.user_id, gate.normalized_value, gate.national_number,
-        gate.trunk_number, gate.block_key
+        matched_values.list_id, matched_values.upload_id, gate.contact_id, gate.user_id, gate.normalized_value,
+        gate.national_number, gate.trunk_number, gate.block_key
     from matched_values
     inner join {{ ref('contacts_consented_for_ads') }} as gate
         on matched_values.contact_id = gate.contact_id and matched_values.data_use = gate.data_use
@@ -238,7 +252,7 @@ suppressed_contacts as (
 members as (
     select
         unrefused_audiences.list_id, unrefused_audiences.advertiser_id, matched_contacts.user_id,
-        matched_contacts.contact_id
+        matched_contacts.contact_id, matched_contacts.upload_id
     from matched_contacts
     inner join unrefused_audiences
         on matched_contacts.list_id = unrefused_audiences.list_id

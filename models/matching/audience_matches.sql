@@ -1,12 +1,12 @@
 with audience_eligibilities as (
-    select list_id, advertiser_id, list_kind, partner_id, list_expires_at, licence_ends_at
+    select list_id, advertiser_id, list_kind, partner_id, list_expires_at, licence_id, licence_ends_at
     from {{ ref('audience_eligibilities') }}
     where refused_status is null
 ),
 
 list_matches as (
     select
-        list_id, contact_id, user_id, channel, purpose, consent_event_id, matched_at, valid_until
+        list_id, contact_id, user_id, channel, purpose, consent_event_id, added_at_position, matched_at, valid_until
     from {{ ref('list_matches') }}
 ),
 
@@ -42,11 +42,13 @@ matched as (
         audience_eligibilities.advertiser_id,
         audience_eligibilities.list_kind,
         audience_eligibilities.partner_id,
+        audience_eligibilities.licence_id,
         list_matches.user_id,
         list_matches.contact_id,
         list_matches.channel,
         list_matches.purpose,
         list_matches.consent_event_id,
+        list_matches.added_at_position,
         list_matches.matched_at,
         least(
             list_matches.valid_until,

@@ -55,6 +55,7 @@ standing as (
             and folded.added_at_position > coalesce(folded.removed_at_position, 0),
             false
         ) as is_standing,
+        folded.added_at_position,
         folded.last_added_at,
         {{ add_days('folded.last_added_at', 'audience_lists.membership_days') }} as membership_ends_at
     from folded
@@ -75,6 +76,7 @@ select
     cast(added_entries as bigint) as added_entries,
     is_standing,
     is_standing and coalesce(membership_ends_at > {{ as_of() }}, true) as is_current,
+    added_at_position,
     last_added_at,
     membership_ends_at
 from standing

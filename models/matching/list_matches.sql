@@ -1,5 +1,6 @@
 with folded_list_entries as (
-    select list_id, data_use, channel, rendering, match_key, last_added_at, membership_ends_at
+    select
+        list_id, data_use, channel, rendering, match_key, added_at_position, last_added_at, membership_ends_at
     from {{ ref('folded_list_entries') }}
     where is_current
 ),
@@ -20,6 +21,7 @@ matched as (
         folded_list_entries.match_key,
         contact_match_keys.purpose,
         contact_match_keys.consent_event_id,
+        folded_list_entries.added_at_position,
         greatest(contact_match_keys.consented_at, folded_list_entries.last_added_at) as matched_at,
         -- least passes over nulls, which are no end
         least(folded_list_entries.membership_ends_at, contact_match_keys.consent_expires_at) as valid_until

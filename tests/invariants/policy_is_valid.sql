@@ -1,6 +1,6 @@
--- A returned row is a policy setting that is missing, unknown or out of range, or a data use without an
--- opt_in row for every country, or a kind of list that serves another data use than its own. A minimum of 0, -1
--- or text must never let a list through.
+-- A returned row is a policy setting that is missing, unknown or out of range, a data use without an
+-- opt_in row for every country, a kind of list that serves another data use than its own, or a sensitive topic
+-- without a pattern. A minimum of 0, -1 or text must never let a list through.
 
 with settings as (
     select setting, value
@@ -19,6 +19,16 @@ required_rules as (
     select data_use from {{ ref('list_kinds') }}
     union all
     select 'ads.measurement' as data_use
+),
+
+required_topics as (
+    select topics.topic
+    from (
+        values
+        ('health'), ('genetic_or_biometric_data'), ('religion'), ('politics'), ('trade_union'), ('ethnic_origin'),
+        ('sexual_life_or_orientation'), ('children'), ('financial_hardship'), ('criminal_record'),
+        ('personal_hardship')
+    ) as topics (topic)
 )
 
 select required_settings.setting as fault
@@ -59,3 +69,12 @@ union all
 select list_kind as fault
 from {{ ref('list_kinds') }}
 where data_use is distinct from 'ads.audience_matching.' || list_kind
+
+union all
+
+select topic as fault
+from required_topics
+where not exists (
+    select 1 from {{ ref('sensitive_list_topics') }} as topics
+    where topics.topic = required_topics.topic and topics.name_pattern <> ''
+)

@@ -92,6 +92,7 @@ TABLES: dict[str, dict[str, str]] = {
         "name": TEXT,
         "status": TEXT,
         "terms_accepted_at": INSTANT,
+        "terms_version": TEXT,
     },
     "raw_partners": {"partner_id": TEXT, "name": TEXT, "status": TEXT},
     "raw_partner_licences": {
@@ -102,6 +103,7 @@ TABLES: dict[str, dict[str, str]] = {
         "starts_at": INSTANT,
         "ends_at": INSTANT,
         "revoked_at": INSTANT,
+        "allowed_data_uses": TEXT,
     },
     "raw_audience_lists": {
         "list_id": TEXT,
@@ -115,6 +117,7 @@ TABLES: dict[str, dict[str, str]] = {
         "created_at": INSTANT,
         "expires_at": INSTANT,
         "lawful_basis_attested_at": INSTANT,
+        "owner": TEXT,
     },
     "raw_list_uploads": {
         "upload_id": TEXT,
@@ -146,6 +149,8 @@ TABLES: dict[str, dict[str, str]] = {
         "matched_at": INSTANT,
     },
 }
+# Columns that an older input lacks, and what every cell of them then means.
+WHEN_MISSING: dict[str, str | None] = {"allowed_data_uses": PARTNER, "owner": None, "terms_version": None}
 OPTIONAL_TABLES = {"raw_legacy_matches"}  # for the incident models only, which no rule here reads
 
 
@@ -173,17 +178,29 @@ def read_csv(path: Path | str, columns: dict[str, str] | None = None) -> list[Ro
         lines = list(csv.DictReader(handle, strict=True))
     if columns is None:
         return [{name: _typed(cell, TEXT) for name, cell in line.items()} for line in lines]
-    return [{name: _typed(line[name], kind) for name, kind in columns.items()} for line in lines]
+    return [
+        {
+            name: WHEN_MISSING[name]
+            if name in WHEN_MISSING and name not in line
+            else _typed(line[name], kind)
+            for name, kind in columns.items()
+        }
+        for line in lines
+    ]
 
 
 def read_parquet(path: Path, columns: dict[str, str]) -> list[Row]:
     """Rows of a Parquet file. duckdb is used to read the bytes, never to apply a rule."""
     casts = {INSTANT: 'epoch_us("{}"::timestamptz)', INTEGER: '"{}"::bigint', BOOLEAN: '"{}"'}
-    selected = ", ".join(casts.get(kind, '"{}"::varchar').format(n) for n, kind in columns.items())
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
+        found = connection.execute("select * from read_parquet(?) limit 0", [str(path)]).description or []
+        missing = columns.keys() & WHEN_MISSING.keys() - {column[0] for column in found}
+        present = {name: kind for name, kind in columns.items() if name not in missing}
+        selected = ", ".join(casts.get(kind, '"{}"::varchar').format(n) for n, kind in present.items())
         rows = connection.execute(f"select {selected} from read_parquet(?)", [str(path)]).fetchall()
-    return [_from_parquet_row(dict(zip(columns, row, strict=True)), columns) for row in rows]
+    meanings = {name: WHEN_MISSING[name] for name in missing}
+    return [_from_parquet_row(dict(zip(present, row, strict=True)), columns) | meanings for row in rows]
 
 
 def _from_parquet_row(row: Row, columns: dict[str, str]) -> Row:
@@ -207,7 +224,8 @@ class World:
     """The input tables of section 3, as lists of dicts, and the policy seeds.
 
     A key missing from a row counts as null. `consent_rules` without a row for a country and data
-    use, nor for `*`, means opt_in. Anything but 'separate_collection' is the strict default.
+    use, nor for `*`, means opt_in. Anything but 'separate_collection' is the strict default. Without
+    `sensitive_list_topics` a list is refused only for a name that says nothing.
     """
 
     raw_users: list[Row] = field(default_factory=list)
@@ -224,6 +242,7 @@ class World:
     raw_legacy_matches: list[Row] = field(default_factory=list)
     purposes: dict[str, Row] = field(default_factory=dict)
     consent_rules: list[Row] = field(default_factory=list)
+    sensitive_list_topics: list[Row] = field(default_factory=list)
     dual_purpose_policy: str = "exclude"
     min_audience_size: int = 100
 
@@ -1137,12 +1156,28 @@ AudienceKey = tuple[str, str]  # (list_id, advertiser_id)
 
 
 def licence_in_force(licence: Row, as_of: datetime) -> bool:
-    """Started, not ended, not revoked."""
+    """Started, not ended, not revoked, and given for the matching of partner lists.
+
+    An allowed use covers what it equals and what is below it, as a purpose does.
+    """
     return (
         happened(licence.get("starts_at"), as_of)
         and not happened(licence.get("ends_at"), as_of)
         and not happened(licence.get("revoked_at"), as_of)
+        and any(covers(use, PARTNER) for use in (licence.get("allowed_data_uses") or "").split("|"))
     )
+
+
+def is_sensitive(name: str | None, topics: Iterable[Row]) -> bool:
+    """A name of whose words some are about a topic, or one without a letter from a to z.
+
+    Words are compared without case and accents; a pattern takes whole words with one space between.
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFD", name or "") if not unicodedata.combining(c))
+    words = " ".join(re.findall(r"[a-z0-9]+", plain.lower()))
+    if not re.search("[a-z]", words):
+        return True
+    return any(re.search(rf"(?<![^ ])(?:{topic['name_pattern']})(?![^ ])", words) for topic in topics)
 
 
 def _earliest(moments: Iterable[datetime | None]) -> datetime | None:
@@ -1191,7 +1226,7 @@ class Matcher:
                     yield audience_list, advertiser_id
 
     def refusal(self, audience_list: Row, advertiser_id: str) -> str | None:
-        """The first of the first seven statuses that applies; None when members may exist."""
+        """The first status that stands against members: DESIGN's seven, then the topic; else None."""
         if not happened(audience_list.get("created_at"), self.as_of):
             return "not_created"
         if happened(audience_list.get("expires_at"), self.as_of):
@@ -1209,6 +1244,8 @@ class Matcher:
             return "advertiser_inactive"
         if not happened(advertiser.get("terms_accepted_at"), self.as_of):
             return "terms_not_accepted"
+        if is_sensitive(audience_list.get("name"), self.world.sensitive_list_topics):
+            return "sensitive_topic"
         return None
 
     def licences_in_force(self, audience_list: Row, advertiser_id: str) -> list[Row]:

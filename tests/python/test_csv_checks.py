@@ -753,3 +753,34 @@ def test_parsers_agree_on_what_is_accepted(tmp_path: Path) -> None:
         loaded = "select coalesce(a, ''), coalesce(b, ''), coalesce(c, '') from seed"
         assert connection.execute(loaded).fetchall() == wanted, data
     assert 300 < accepted < 1200  # neither everything is refused nor everything taken
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("contact_id,user_id,channel,value", ["contact_id", "user_id", "channel", "value"]),
+        ("contact_id,user_id,channel", ["contact_id", "user_id", "channel"]),
+        (BOM + '"contact_id",user_id,channel', ["contact_id", "user_id", "channel"]),
+        ("contact_id,user_id, Value", ["contact_id", "user_id", "value"]),
+        ("contact_id", ["contact_id", "user_id"]),
+        (f"{CANARY}_c1,{CANARY}_u1,email", ["contact_id", "user_id"]),
+        ("", COLUMNS),
+        ("contact_id,\0", COLUMNS),
+        ('"contact_id', COLUMNS),
+    ],
+)
+def test_optional_columns_are_those_of_the_header(tmp_path: Path, line: str, expected: list[str]) -> None:
+    """What must be there is asked for, the rest where it stands; never a name of the file's own."""
+    path = tmp_path / "raw_contacts.csv"
+    path.write_text(line)
+    assert csv_checks.csv_columns(str(path), COLUMNS, ["channel", "value"]) == expected
+    assert csv_checks.csv_columns(str(path), COLUMNS, []) == COLUMNS
+    answer = csv_checks.csv_columns_json(str(path), json.dumps(COLUMNS), '["channel", "value"]')
+    assert json.loads(answer) == expected
+
+
+def test_optional_columns_of_no_file(tmp_path: Path) -> None:
+    """Where nothing can be read every column is asked for, and csv_faults says why nothing is."""
+    for path in (tmp_path / "missing.csv", tmp_path, tmp_path / "a'b.csv"):
+        assert csv_checks.csv_columns(str(path), COLUMNS, ["value"]) == COLUMNS
+    assert json.loads(csv_checks.csv_columns_json("x", json.dumps(COLUMNS), "{")) == COLUMNS

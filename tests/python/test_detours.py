@@ -64,6 +64,10 @@ DETOURS = {
             f"select contact_id from {STG_CONTACTS}"
         },
     ),
+    "views and clicks by another way": Detour(
+        "raw_ad_engagements -> engaged_users",
+        {"models/matching/engaged_users.sql": "select user_id from {{ ref('raw_ad_engagements') }}"},
+    ),
     "a comma join": joined("staging.stg_contacts"),
     "a name put together": joined("{{ 'staging.' ~ 'stg_contacts' }}"),
     "a name from a macro": Detour(

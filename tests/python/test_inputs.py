@@ -203,24 +203,41 @@ FAULTS = {
         "raw_consent_events.data_use: 1 rows in which it has capitals or outer white space",
     ),
     "tailored list of nobody": (
-        append("raw_audience_lists", "x1,tailored,,,x1,x,false,,2019-01-01 00:00:00,,2019-01-01 00:00:00"),
+        append("raw_audience_lists", "x1,tailored,,,x1,x,false,,2019-01-01 00:00:00,,2019-01-01 00:00:00,"),
         "raw_audience_lists.advertiser_id: 1 rows in which it is empty and required by list_kind =",
     ),
     "partner list of nobody": (
-        append("raw_audience_lists", "x1,partner,,,x1,x,false,,2019-01-01 00:00:00,,2019-01-01 00:00:00"),
+        append("raw_audience_lists", "x1,partner,,,x1,x,false,,2019-01-01 00:00:00,,2019-01-01 00:00:00,"),
         "raw_audience_lists.partner_id: 1 rows in which it is empty and required by list_kind = 'partner'",
     ),
     "unknown profile": (
-        append("raw_audience_lists", "x1,tailored,a01,,x1,y,false,,2019-01-01 00:00:00,,2019-01-01 00:00:00"),
+        append(
+            "raw_audience_lists", "x1,tailored,a01,,x1,y,false,,2019-01-01 00:00:00,,2019-01-01 00:00:00,"
+        ),
         "raw_audience_lists.normalization_profile: 1 rows in which it is none of x, meta, google, uid2",
     ),
     "list that says not whether it is hashed": (
-        append("raw_audience_lists", "x1,tailored,a01,,x1,x,,,2019-01-01 00:00:00,,2019-01-01 00:00:00"),
+        append("raw_audience_lists", "x1,tailored,a01,,x1,x,,,2019-01-01 00:00:00,,2019-01-01 00:00:00,"),
         "raw_audience_lists.is_hashed: 1 rows in which it is required and empty",
     ),
     "endless membership": (
-        append("raw_audience_lists", "x1,tailored,a01,,x1,x,true,2000000000,2019-01-01 00:00:00,,"),
+        append("raw_audience_lists", "x1,tailored,a01,,x1,x,true,2000000000,2019-01-01 00:00:00,,,"),
         "raw_audience_lists.membership_days: 1 rows in which it is not between 0 and 36500",
+    ),
+    "licence for uses in another spelling": (
+        append(
+            "raw_partner_licences",
+            "x1,p01,a01,l21,2019-01-01 00:00:00,,,ads.measurement | ads.audience_matching.partner",
+        ),
+        "raw_partner_licences.allowed_data_uses: 1 rows in which it is no list of codes in lower case",
+    ),
+    "owner that is a person's address": (
+        append("raw_audience_lists", f"x1,tailored,a01,,x1,x,true,,2019-01-01 00:00:00,,,{CANARY}"),
+        "raw_audience_lists.owner: 1 rows in which it reads as an address, a number or a hash",
+    ),
+    "optional column misspelt": (
+        damage("raw_partner_licences", "allowed_data_uses", "allowed_data_use"),
+        "raw_partner_licences: line 1: the header differs: not expected 'allowed_data_use'",
     ),
     "unknown upload operation": (
         damage("raw_list_uploads", ",append,", ",upsert,"),
@@ -273,6 +290,49 @@ def test_bad_var_aborts(built_from_files: Project, values: dict[str, str], messa
     assert not run.success
     assert message in run.output
     assert built_from_files.published() == before
+
+
+OPTIONAL = {
+    "raw_partner_licences": "allowed_data_uses",
+    "raw_audience_lists": "owner",
+    "raw_advertisers": "terms_version",
+}
+
+
+def test_older_inputs_keep_their_strict_meaning(fresh_project: Callable[[], Project], tmp_path: Path) -> None:
+    """Without the column of allowed uses a licence is for partner lists alone; a blank cell allows none."""
+    project = fresh_project()
+    project.warehouse.parent.mkdir()
+    shutil.copytree(SAMPLE, tmp_path / "csv", ignore=shutil.ignore_patterns("*.yml"))
+    (tmp_path / "parquet").mkdir()
+    with duckdb.connect(str(project.warehouse)) as connection:
+        connection.execute("create schema landing")
+        for file in SAMPLE.glob("*.csv"):
+            older = f"select * exclude ({OPTIONAL[file.stem]})" if file.stem in OPTIONAL else "select *"
+            older += f" from read_csv('{file}', all_varchar = true)"
+            connection.execute(f"create table landing.{file.stem} as {older}")
+            connection.execute(f"copy ({older}) to '{tmp_path}/parquet/{file.stem}.parquet'")
+            if file.stem in OPTIONAL:
+                connection.execute(f"copy ({older}) to '{tmp_path}/csv/{file.stem}.csv' (header)")
+    for values in (
+        {"input": "files", "input_path": str(tmp_path / "csv")},
+        {"input": "files", "input_path": str(tmp_path / "parquet")},
+        {"input": "tables", "input_schema": "landing"},
+    ):
+        run = project.dbt("seed", "--select", "audience_policy", *variables(**values))
+        assert run.success, run.output
+        assert project.query(
+            "select allowed_data_uses, count(*) > 10 from input_views.raw_partner_licences group by 1"
+        ) == [("ads.audience_matching.partner", True)]
+        assert project.query("select count(owner) from input_views.raw_audience_lists") == [(0,)]
+        assert project.query("select count(terms_version) from input_views.raw_advertisers") == [(0,)]
+    run = project.dbt(
+        "seed", "--select", "audience_policy", *variables(input="files", input_path=str(SAMPLE))
+    )
+    assert run.success, run.output
+    assert project.query(
+        "select licence_id, allowed_data_uses from input_views.raw_partner_licences order by 1 desc limit 3"
+    ) == [("lic16", "ads.audience_matching.partner"), ("lic15", None), ("lic14", "ads.measurement")]
 
 
 def test_ids_that_went_through_floating_point(fresh_project: Callable[[], Project], tmp_path: Path) -> None:

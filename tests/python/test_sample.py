@@ -35,6 +35,7 @@ STATUSES = {
     "licence_not_in_force",
     "advertiser_inactive",
     "terms_not_accepted",
+    "sensitive_topic",
     "too_small",
     "serving",
 }
@@ -145,7 +146,11 @@ def test_agrees_with_the_oracle(sample: Project) -> None:
     """An independent reading of DESIGN in Python gives the same decisions, members and reports."""
     ((as_of,),) = sample.query("select as_of from release.release")
     policy = ROOT / "seeds" / "policy"
-    world = oracle.World.from_csv(ROOT / "seeds" / "sample", policy / "purposes.csv")
+    world = oracle.World.from_csv(
+        ROOT / "seeds" / "sample",
+        policy / "purposes.csv",
+        sensitive_list_topics=oracle.read_csv(policy / "sensitive_list_topics.csv"),
+    )
     decisions = sample.query("select contact_id, data_use, decision from marts.contact_decisions")
     assert {(contact, use): decision for contact, use, decision in decisions} == oracle.decide(world, as_of)
     reports = sample.query("select list_id, reason, entries from marts.list_reports")

@@ -1,5 +1,7 @@
 with audience_eligibilities as (
-    select list_id, advertiser_id, list_kind, partner_id, refused_status
+    select
+        list_id, advertiser_id, list_kind, partner_id, refused_status, list_owner, terms_version,
+        lawful_basis_attested_at
     from {{ ref('audience_eligibilities') }}
 ),
 
@@ -66,7 +68,10 @@ sized as (
         thresholds.size_rounding,
         uploads.matched_entries,
         uploads.matchable_entries,
-        coalesce(uploads.uploaded_entries, 0) as uploaded_entries
+        coalesce(uploads.uploaded_entries, 0) as uploaded_entries,
+        audience_eligibilities.list_owner,
+        audience_eligibilities.terms_version,
+        audience_eligibilities.lawful_basis_attested_at
     from audience_eligibilities
     cross join thresholds
     left join sizes
@@ -89,7 +94,10 @@ banded as (
             when list_status = 'serving'
                 then least(cast(floor(matched_entries * 10.0 / matchable_entries) as integer), 9)
         end as match_rate_decile,
-        uploaded_entries
+        uploaded_entries,
+        list_owner,
+        terms_version,
+        lawful_basis_attested_at
     from sized
 )
 
@@ -102,5 +110,8 @@ select
     cast(reported_size as bigint) as reported_size,
     cast(match_rate_decile * 10 as varchar) || '-' || cast(match_rate_decile * 10 + 10 as varchar) || ' %'
         as match_rate_band,
-    cast(uploaded_entries as bigint) as uploaded_entries
+    cast(uploaded_entries as bigint) as uploaded_entries,
+    list_owner,
+    terms_version,
+    lawful_basis_attested_at
 from banded

@@ -1,7 +1,7 @@
 with source as (
     select
         list_id, list_kind, advertiser_id, partner_id, name, normalization_profile, is_hashed,
-        membership_days, created_at, expires_at, lawful_basis_attested_at
+        membership_days, created_at, expires_at, lawful_basis_attested_at, owner
     from {{ input_table('raw_audience_lists') }}
 ),
 
@@ -19,6 +19,7 @@ renamed as (
         case when source.list_kind = 'tailored' then source.advertiser_id end as advertiser_id,
         case when source.list_kind = 'partner' then source.partner_id end as partner_id,
         source.name as list_name,
+        nullif({{ trim_white_space('source.owner') }}, '') as list_owner,
         source.normalization_profile,
         source.is_hashed,
         source.membership_days,
