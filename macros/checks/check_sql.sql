@@ -32,7 +32,7 @@
     Jinja stays as it is, and is a fault.
 #}
 {% macro sql_without_jinja(code) %}
-    {%- set text_macros = 'matches|render_identifier|sha256_hex|add_days|base64_to_hex|meeting_block_keys|trim_white_space|all_block_keys|rendered_for_profile' -%}
+    {%- set text_macros = 'matches|render_identifier|sha256_hex|add_days|base64_to_hex|meeting_block_keys|trim_white_space|all_block_keys|rendered_for_profile|join_distinct' -%}
     {%- set literals = '(?:"[^"{]*"|\'[^\'{]*\'|[\\s,]|"[^"]*[{][0-9,]+[}][^"{]*")*' -%}
     {%- set code = modules.re.sub('(?s)\\{#.*?#\\}', ' ', code) -%}
     {%- set code = modules.re.sub(
