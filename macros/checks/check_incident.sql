@@ -26,21 +26,43 @@
     {{ return(node.resource_type == 'model' and 'incident' in [node.config.group, node.schema]) }}
 {% endmacro %}
 
-{# Models and exposures outside the group that read one of its models, or the log. Its tests may, and write nothing. #}
+{#
+    Who reads a model of the group, or the input of this name, from outside the group: models, seeds, snapshots
+    and exposures as paths. Tests may read, since they write nothing.
+#}
+{% macro readers_outside(group, input=none) %}
+    {%- set paths = [] -%}
+    {%- for node in (graph.nodes.values() | list) + (graph.exposures.values() | list) -%}
+        {%- for parent in node.get('depends_on', {}).get('nodes', []) if node.resource_type != 'test' -%}
+            {%- set is_read = graph.nodes.get(parent, {}).get('config', {}).get('group') == group -%}
+            {%- if node.config.group != group and (is_read or parent.split('.')[-1] == input) -%}
+                {%- do paths.append(parent.split('.')[-1] ~ ' -> ' ~ node.name) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(paths) }}
+{% endmacro %}
+
 {% macro incident_reader_faults() %}
     {%- set faults = [] -%}
-    {%- for node in (graph.nodes.values() | list) + (graph.exposures.values() | list) -%}
-        {%- if node.resource_type != 'test' and not is_incident(node) -%}
-            {%- for parent in node.depends_on.nodes | default([]) -%}
-                {%- if is_incident(graph.nodes.get(parent, {'config': {}})) or parent.split('.')[-1] == 'raw_legacy_matches' -%}
-                    {%- do faults.append(
-                        parent.split('.')[-1] ~ ' -> ' ~ node.name ~ ': nothing may depend on the incident assessment'
-                    ) -%}
-                {%- endif -%}
-            {%- endfor -%}
-        {%- endif -%}
+    {%- for path in readers_outside('incident', 'raw_legacy_matches') -%}
+        {%- do faults.append(path ~ ': nothing may depend on the incident assessment') -%}
     {%- endfor -%}
     {{ return(faults) }}
+{% endmacro %}
+
+{# Names of what the warehouse holds in a schema. #}
+{% macro relations_in(schema) %}
+    {{ return(run_query(
+        "select table_name from information_schema.tables"
+        ~ " where table_schema = '" ~ schema ~ "' and table_catalog = '" ~ target.database ~ "' order by 1"
+    ).columns[0].values() | list) }}
+{% endmacro %}
+
+{# Names of what the enabled models and seeds make there. #}
+{% macro nodes_in(schema) %}
+    {%- set nodes = graph.nodes.values() | selectattr('resource_type', 'in', ['model', 'seed']) -%}
+    {{ return(nodes | selectattr('schema', 'equalto', schema) | map(attribute='alias') | list) }}
 {% endmacro %}
 
 {#
@@ -49,7 +71,9 @@
 #}
 {% macro leave_no_incident() %}
     {%- if execute and flags.WHICH in ['build', 'run'] and not var('incident_assessment') -%}
-        {%- do run_query('drop schema if exists incident cascade') -%}
-        {%- do run_query('drop view if exists input_views.raw_legacy_matches') -%}
+        {%- do adapter.drop_schema(api.Relation.create(database=target.database, schema='incident')) -%}
+        {%- do adapter.drop_relation(api.Relation.create(
+            database=target.database, schema='input_views', identifier='raw_legacy_matches', type='view'
+        )) -%}
     {%- endif -%}
 {% endmacro %}

@@ -186,8 +186,8 @@ agreeing as (
             and contact_keys.match_key = additions.match_key
 ),
 
--- what an old matcher of another profile, or of wider spelling, might have seen: for the replay alone,
--- which asks after security contacts and needs no moment of these
+-- what an old matcher of another profile or of wider spelling might have seen, or one that asked no list
+-- whether it is hashed: for the replay alone, which asks after security contacts and needs no moment of these
 security_contacts as (
     select contact_id, channel, normalized_value, national_number, trunk_number, block_key
     from contacts
@@ -199,13 +199,15 @@ security_block_keys as (
 ),
 
 resembling as (
-    select contact_keys.contact_id, additions.list_id
+    select contact_keys.contact_id, normalized_identifiers.list_id
     from contact_keys
-    inner join additions
+    inner join normalized_identifiers
         on
-            contact_keys.channel = additions.channel
-            and contact_keys.match_key = additions.match_key
-    where contact_keys.purpose_class = 'security'
+            contact_keys.channel = normalized_identifiers.channel
+            and contact_keys.match_key = normalized_identifiers.hash_hex
+    where
+        contact_keys.purpose_class = 'security'
+        and normalized_identifiers.operation in ('append', 'replace')
 
     union
 
