@@ -251,8 +251,8 @@ TABLES = {
             pick(item, 'country', ['US', 'GB', 'DE', null]) as country_code
         from range({users} // 5) as rows (item)
     """,
-    # what an ungated matcher would have logged ten minutes after each upload that adds: a line for each row of
-    # a user, by address or number, whatever it was given for and whether that contact was there by then
+    # what an ungated matcher would have logged ten minutes after each upload that adds: a line for each row
+    # of a user, by address or number, whatever it was given for and whether that contact was there by then
     "raw_legacy_matches": LIST_PEOPLE
     + """
         select

@@ -1,4 +1,4 @@
-"""Who was affected: every match's class against brute force, the number and its bounds, and nothing left behind."""
+"""Who was affected: every class against brute force, the number and its bounds, and nothing left behind."""
 
 import csv
 import json
@@ -63,7 +63,8 @@ def test_number_is_that_of_brute_force(assessed: Project, world: oracle.World) -
     """Every match of the sample has the class that the oracle gives it, and the same users are affected."""
     assert classes(assessed) == incident_oracle.match_classes(world, AS_OF)
     rows = assessed.query("""
-        select user_id, first_matched_at, last_matched_at, matches, list_ids, purposes from incident.affected_users
+        select user_id, first_matched_at, last_matched_at, matches, list_ids, purposes
+        from incident.affected_users
     """)
     purposes = {row["contact_id"]: row["purpose"] for row in world.raw_contacts}
     expected = {
@@ -83,26 +84,19 @@ def test_number_is_that_of_brute_force(assessed: Project, world: oracle.World) -
 def test_sample_has_every_class(assessed: Project) -> None:
     """The log of the sample has matches of each class, and each that is unexplained in its way."""
     found = assessed.query("select distinct match_class, unexplained_reason from incident.incident_matches")
-    unexplained = {
-        "contact_unknown",
-        "list_unknown",
-        "contact_of_another_user",
-        "not_collected",
-        "not_on_list",
-    }
+    reasons = ("contact_unknown", "list_unknown", "contact_of_another_user", "not_collected", "not_on_list")
     assert set(found) == {
         *[(name, None) for name in ("permitted", "also_permitted", "security_only", "other_refused")],
-        *[("unexplained", reason) for reason in unexplained],
+        *[("unexplained", reason) for reason in reasons],
     }
 
 
 def test_summary_adds_up(assessed: Project) -> None:
     """The summary has all security_only matches, and at least one row per user affected."""
     ((matches, users),) = assessed.query("select sum(matches), sum(users) from incident.incident_summary")
-    assert [(matches,)] == assessed.query(
-        "select count(*) from incident.incident_matches where match_class = 'security_only'"
-    )
-    assert [(True,)] == assessed.query(f"select count(*) <= {users} from incident.affected_users")
+    logged = "select count(*) from incident.incident_matches where match_class = 'security_only'"
+    assert assessed.query(logged) == [(matches,)]
+    assert assessed.query(f"select count(*) <= {users} from incident.affected_users") == [(True,)]
 
 
 def test_complete_log_lies_within_the_bounds(assessed: Project) -> None:
