@@ -191,24 +191,28 @@ def perturbed_matches(world: oracle.World, count: int, seed: int = 46) -> Iterat
     for row in world.raw_contacts:
         contacts_of.setdefault(row["user_id"], []).append(row["contact_id"])
     owner_of = {row["contact_id"]: row["user_id"] for row in world.raw_contacts}
-    users = list(contacts_of)
-    planted = users[: len(users) // 5]
+    planted = set(
+        list(contacts_of)[: len(contacts_of) // 5]
+    )  # one rule each, and most of the changes in time
+    of_planted = [match for match in world.raw_legacy_matches if match["user_id"] in planted]
     for number in range(count):
-        match = dict(rng.choice(world.raw_legacy_matches))
-        if rng.random() < 0.6:
-            match["user_id"] = rng.choice(planted if rng.random() < 0.7 else users)
+        match = dict(rng.choice(of_planted if rng.random() < 0.5 else world.raw_legacy_matches))
+        if rng.random() < 0.4 and match["user_id"] in contacts_of:
             match["contact_id"] = rng.choice(contacts_of[match["user_id"]])
-        if rng.random() < 0.4:
+        if rng.random() < 0.1:
             match["list_id"] = rng.choice(world.raw_audience_lists)["list_id"]
         if rng.random() < 0.05:
             match["contact_id"] = rng.choice(world.raw_contacts)["contact_id"]
             match["user_id"] = rng.choice((match["user_id"], owner_of[match["contact_id"]]))
         turns = moments.get(match["user_id"], []) + moments.get(match["list_id"], [])
-        if rng.random() < 0.7 and turns:
-            step = timedelta(microseconds=rng.choice((-1, 0, 0, 1)))
-            match["matched_at"] = rng.choice(turns) + step
-        else:
-            match["matched_at"] += timedelta(days=rng.randrange(-200, 220))
+        later = [turn for turn in turns if turn >= match["matched_at"] - timedelta(hours=1)]
+        kind = rng.random()
+        if kind < 0.1:
+            match["matched_at"] = rng.choice(turns)
+        elif kind < 0.5 and later:
+            match["matched_at"] = rng.choice(later) + timedelta(microseconds=rng.choice((-1, 0, 0, 1)))
+        elif kind < 0.9:
+            match["matched_at"] += timedelta(days=rng.randrange(-20, 220))
         yield match | {"match_id": f"perturbed{number}"}
 
 
@@ -227,12 +231,19 @@ def test_perturbed_matches_agree(copy_of_assessed: Project, world: oracle.World)
     assert len(counts) == 5 and min(counts.values()) >= 20, counts
 
 
-def test_normal_build_leaves_nothing(copy_of_assessed: Project) -> None:
-    """After an assessment, any build without the var drops its schema."""
+def test_normal_build_leaves_nothing(copy_of_assessed: Project, tmp_path: Path) -> None:
+    """A build without the var drops the schema and asks for no log; one with it asks, and names the table."""
     in_schema = "select table_name from information_schema.tables where table_schema = 'incident'"
     assert len(copy_of_assessed.query(in_schema)) == 12
-    run = copy_of_assessed.build("--select", "purposes")
+    ignored = shutil.ignore_patterns("raw_legacy_matches.csv")
+    folder = shutil.copytree(copy_of_assessed.path / "seeds" / "sample", tmp_path / "inputs", ignore=ignored)
+    variables = {"input": "files", "input_path": str(folder)}
+    run = copy_of_assessed.build("--select", "purposes", "--vars", json.dumps(variables))
     assert run.success, run.output
     assert copy_of_assessed.query(in_schema) == []
     answer = CliRunner().invoke(show_incident.main, ["--warehouse", str(copy_of_assessed.warehouse)])
     assert answer.exit_code == 1 and "no assessment" in answer.output
+
+    variables["incident_assessment"] = True
+    run = copy_of_assessed.build("--select", "purposes", "--vars", json.dumps(variables))
+    assert not run.success and "raw_legacy_matches" in run.output
