@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install build test sample benchmark clean
+.PHONY: help install build test incident sample benchmark clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -19,6 +19,11 @@ install: .venv/.installed
 build: install
 	$(BIN)/dbt build
 	$(BIN)/python scripts/show_published.py
+
+# incident  assesses the log of the old, ungated matcher: who was affected, and within which bounds
+incident: install
+	$(BIN)/dbt build --vars 'incident_assessment: true' --select +path:models/marts/incident --indirect-selection cautious
+	$(BIN)/python scripts/show_incident.py
 
 test: install
 	$(BIN)/python -m pytest

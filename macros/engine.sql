@@ -29,6 +29,11 @@
     lower(hex(from_base64({{ text }})))
 {%- endmacro %}
 
+{% macro join_distinct(text) -%}
+    {#- The distinct texts of a group in order, with a bar between them -#}
+    string_agg(distinct {{ text }}, '|' order by {{ text }})
+{%- endmacro %}
+
 {% macro add_days(moment, days) -%}
     {{ moment }} + to_days({{ days }})
 {%- endmacro %}

@@ -49,6 +49,37 @@ FUNCTIONS = """
     create macro kind_of(list) as case when list % 10 in (3, 6, 9) then 'partner' else 'tailored' end;
 """
 
+# Who stands in which row of which list: members are drawn from a pool of three times the list's share, so
+# that some come twice and some are removed; two in five are users
+LIST_PEOPLE = """
+        with rows as (
+            select
+                item,
+                in_list(item) as list,
+                case when draw(item, 'channel') < 0.7 then 'email' else 'phone' end as channel,
+                case when draw(item, 'turn') < 0.5 then 0 when draw(item, 'turn') < 0.75 then 1
+                    when draw(item, 'turn') < 0.95 then 2 else 3 end as turn,
+                draw(item, 'fault') as fault
+            from range({entries}) as rows (item)
+        ),
+        members as (
+            select
+                *,
+                cast(floor(draw(item, 'member') * 3 * {entries}
+                    * (power((list + 1) / {lists}, 1 / 3.0) - power(list / {lists}, 1 / 3.0))) as bigint)
+                    as member
+            from rows
+        ),
+        people as (
+            select
+                *,
+                case when draw(list, member) < 0.4
+                    then cast(floor(draw(member, list + 1) * {users}) as bigint)
+                    else {users} + (hash(list, member) % 400000000) end as person
+            from members
+        )
+"""
+
 # One query per table; {users}, {lists}, {entries}, {advertisers} and {partners} are counts
 TABLES = {
     "raw_users": """
@@ -188,35 +219,8 @@ TABLES = {
         from range({lists}) as lists (list), range(5) as turns (turn)
         where turn < 4 or list % 60 = 59
     """,
-    # members are drawn from a pool of three times the list's share, so that some come twice and some are
-    # removed; two in five are users
-    "raw_list_entries": """
-        with rows as (
-            select
-                item,
-                in_list(item) as list,
-                case when draw(item, 'channel') < 0.7 then 'email' else 'phone' end as channel,
-                case when draw(item, 'turn') < 0.5 then 0 when draw(item, 'turn') < 0.75 then 1
-                    when draw(item, 'turn') < 0.95 then 2 else 3 end as turn,
-                draw(item, 'fault') as fault
-            from range({entries}) as rows (item)
-        ),
-        members as (
-            select
-                *,
-                cast(floor(draw(item, 'member') * 3 * {entries}
-                    * (power((list + 1) / {lists}, 1 / 3.0) - power(list / {lists}, 1 / 3.0))) as bigint)
-                    as member
-            from rows
-        ),
-        people as (
-            select
-                *,
-                case when draw(list, member) < 0.4
-                    then cast(floor(draw(member, list + 1) * {users}) as bigint)
-                    else {users} + (hash(list, member) % 400000000) end as person
-            from members
-        )
+    "raw_list_entries": LIST_PEOPLE
+    + """
         select
             'up' || list || '-' || turn as upload_id,
             item as row_number,
@@ -246,6 +250,19 @@ TABLES = {
             moment(item, 'occurred', timestamptz '2025-01-01 00:00:00+00', 360) as occurred_at,
             pick(item, 'country', ['US', 'GB', 'DE', null]) as country_code
         from range({users} // 5) as rows (item)
+    """,
+    # what an ungated matcher would have logged ten minutes after each upload that adds: a line for each row
+    # of a user, by address or number, whatever it was given for and whether that contact was there by then
+    "raw_legacy_matches": LIST_PEOPLE
+    + """
+        select
+            'match' || item as match_id,
+            'l' || list as list_id,
+            'u' || person as user_id,
+            'c' || (3 * person + case when channel = 'phone' then 1 else 0 end) as contact_id,
+            timestamptz '2025-01-01 00:10:00+00' + to_days(cast(60 * turn as integer)) as matched_at
+        from people
+        where person < {users} and turn < 3
     """,
 }
 
@@ -427,7 +444,7 @@ def write(
 )
 @click.option("--memory", default="3GB", show_default=True, help="Memory limit of DuckDB.")
 def main(users: int, lists: int, entries: int, seed: int, out: Path, memory: str) -> None:
-    """Write the eleven tables and ground_truth.parquet, and say for which moment they are made."""
+    """Write the twelve tables and ground_truth.parquet, and say for which moment they are made."""
     out.mkdir(parents=True, exist_ok=True)
     counts = {
         "users": users,

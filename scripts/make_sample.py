@@ -1,4 +1,4 @@
-"""Write the bundled sample: the 2019 story in eleven CSV seeds, all of it fictional.
+"""Write the bundled sample: the 2019 story in twelve CSV seeds, all of it fictional.
 
 People gave an e-mail address or a phone number for two-factor login, account recovery or
 re-authentication. Advertisers (tailored lists) and data partners (partner lists) hold those same
@@ -66,6 +66,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "engagement_id", "user_id", "advertiser_id", "measurement_partner_id", "event",
         "occurred_at", "country_code",
     ),
+    "raw_legacy_matches": ("match_id", "list_id", "user_id", "contact_id", "matched_at"),
 }  # fmt: skip
 
 TAILORED = "ads.audience_matching.tailored"
@@ -275,6 +276,8 @@ class World:
         self.rng = random.Random(seed)
         self.tables: dict[str, list[dict[str, object]]] = {table: [] for table in COLUMNS}
         self.last_number: dict[str, int] = {}
+        self.held: dict[Identifier, list[dict[str, object]]] = {}  # contacts by what they really are
+        self.sent: list[tuple[dict[str, object], list[Identifier]]] = []  # adding uploads, and of whom
         self.free_numbers = reserved_numbers()
         for numbers in self.free_numbers.values():
             self.rng.shuffle(numbers)
@@ -351,19 +354,18 @@ class World:
             collected_at = self.between(*ASKED)
         else:
             collected_at = self.between(person.created_at, PROTECTED_UNTIL)
-        self.tables["raw_contacts"].append(
-            {
-                "contact_id": self.next_id("c", 5),
-                "user_id": person.user_id,
-                "channel": identifier.channel,
-                "value": value or self.spell(identifier, person.country),
-                "purpose": purpose,
-                "collected_at": collected_at,
-                "verified_at": self.shortly_after(collected_at),
-                "removed_at": None,
-            }
-            | changes
-        )
+        contact = {
+            "contact_id": self.next_id("c", 5),
+            "user_id": person.user_id,
+            "channel": identifier.channel,
+            "value": value or self.spell(identifier, person.country),
+            "purpose": purpose,
+            "collected_at": collected_at,
+            "verified_at": self.shortly_after(collected_at),
+            "removed_at": None,
+        } | changes
+        self.tables["raw_contacts"].append(contact)
+        self.held.setdefault(identifier, []).append(contact)
         if identifier not in person.identifiers:
             person.identifiers.append(identifier)
 
@@ -821,6 +823,9 @@ CONSENTED_CANARIES = (
         Phone("GB", "3069990102"),
     ),
 )  # fmt: skip
+
+
+CANARY_VALUES = (*CONSENTED_CANARIES, *SECURITY_CANARIES)
 
 
 def add_canary(world: World, canary: Canary) -> Person:
@@ -1326,37 +1331,46 @@ def make_list(world: World, plan: ListPlan, planted: Groups, population: Groups)
         if upload.operation in ("append", "replace")
     )
     for number, upload in enumerate(plan.uploads, start=1):
-        entries = odd_rows + upload_entries(world, plan, upload, known)
+        share = upload_share(upload, known)
+        entries = odd_rows + upload_entries(world, plan, share)
         if number == last_adding:
             entries += canary_rows(plan)
-        add_upload(world, plan.list_id, number, upload, entries)
+            share = share + [known_as for canary in CANARY_VALUES for known_as in canary.identifiers]
+        row = add_upload(world, plan.list_id, number, upload, entries)
+        if upload.operation in ("append", "replace"):
+            world.sent.append((row, share))
         odd_rows = []
 
 
-def upload_entries(world: World, plan: ListPlan, upload: Upload, known: list[Identifier]) -> list[Entry]:
-    """The upload's share of the known identifiers, as the list writes them."""
+def upload_share(upload: Upload, known: list[Identifier]) -> list[Identifier]:
+    """The identifiers that the upload carries."""
     if upload.operation == "remove_all":
         return []
-    share = known[int(upload.start * len(known)) : int(upload.end * len(known))]
+    return known[int(upload.start * len(known)) : int(upload.end * len(known))]
+
+
+def upload_entries(world: World, plan: ListPlan, share: list[Identifier]) -> list[Entry]:
+    """The upload's identifiers, as the list writes them."""
     if plan.is_hashed:
         return [hashed_entry(world, identifier, plan.profile) for identifier in share]
     return [plain_entry(world, identifier) for identifier in share]
 
 
-def add_upload(world: World, list_id: str, number: int, upload: Upload, entries: list[Entry]) -> None:
-    """The upload row and one numbered row per entry."""
-    upload_id = f"{list_id}-u{number}"
-    world.tables["raw_list_uploads"].append(
-        {
-            "upload_id": upload_id,
-            "list_id": list_id,
-            "operation": upload.operation,
-            "uploaded_at": moment(upload.uploaded),
-        }
-    )
+def add_upload(
+    world: World, list_id: str, number: int, upload: Upload, entries: list[Entry]
+) -> dict[str, object]:
+    """The upload row, which is returned, and one numbered row per entry."""
+    row: dict[str, object] = {
+        "upload_id": f"{list_id}-u{number}",
+        "list_id": list_id,
+        "operation": upload.operation,
+        "uploaded_at": moment(upload.uploaded),
+    }
+    world.tables["raw_list_uploads"].append(row)
     for row_number, entry in enumerate(entries, start=1):
-        row = {"upload_id": upload_id, "row_number": row_number} | entry._asdict()
-        world.tables["raw_list_entries"].append(row)
+        numbered = {"upload_id": row["upload_id"], "row_number": row_number} | entry._asdict()
+        world.tables["raw_list_entries"].append(numbered)
+    return row
 
 
 # -- measurement (DESIGN 4.5) ----------------------------------------------------------------------
@@ -1444,6 +1458,57 @@ def make_engagements(world: World, planted: Groups, population: Groups) -> None:
         add_engagement(world, person, moment("2019-06-01 18:00"))
 
 
+# -- the log of the old matcher (DESIGN 4.6) --------------------------------------------------------
+
+
+def log_match(world: World, list_id: str, user_id: str, contact_id: str, matched_at: datetime) -> None:
+    """One line of the log."""
+    world.tables["raw_legacy_matches"].append(
+        {
+            "match_id": world.next_id("x", 5),
+            "list_id": list_id,
+            "user_id": user_id,
+            "contact_id": contact_id,
+            "matched_at": matched_at,
+        }
+    )
+
+
+def match_ungated(world: World) -> None:
+    """What the old matcher did with every upload: each row against every contact, at once.
+
+    It knew no purpose, and asked neither for verification nor for removal. It saw through spellings
+    that no profile allows, so that some of its matches find no key.
+    """
+    for upload, share in world.sent:
+        for identifier in dict.fromkeys(share):
+            for contact in world.held.get(identifier, ()):
+                if contact["collected_at"] is None or contact["collected_at"] <= upload["uploaded_at"]:
+                    log_match(
+                        world,
+                        upload["list_id"],
+                        contact["user_id"],
+                        contact["contact_id"],
+                        upload["uploaded_at"] + timedelta(minutes=10),
+                    )
+
+
+def log_riddles(world: World) -> None:
+    """Lines that nothing explains: no such contact or list, somebody else's, of before its collection."""
+    first, second = world.tables["raw_contacts"][20], world.tables["raw_contacts"][-20]
+    matched_at = moment("2019-03-05 09:00")
+    log_match(world, "l01", first["user_id"], "c99999", matched_at)
+    log_match(world, "l99", first["user_id"], first["contact_id"], matched_at)
+    log_match(world, "l01", second["user_id"], first["contact_id"], matched_at)
+    log_match(world, "l01", first["user_id"], first["contact_id"], moment("2013-01-01"))
+
+
+def make_log(world: World) -> None:
+    """The log, which is complete: the replay's lower bound is not above what it shows."""
+    match_ungated(world)
+    log_riddles(world)
+
+
 # -- writing ---------------------------------------------------------------------------------------
 
 
@@ -1483,6 +1548,7 @@ def make_world(seed: int, users: int) -> tuple[World, Groups]:
     canaries = {plant.__name__: list(plant(world)) for plant in CANARIES}
     for plan in SENSITIVE_LISTS:
         make_list(world, plan, planted, population)
+    make_log(world)
     return world, planted | population | canaries
 
 

@@ -25,7 +25,7 @@
         {%- elif node.resource_type == 'snapshot' -%}
             {%- do faults.append(node.name ~ ' is a snapshot, which would keep what was withdrawn') -%}
         {%- elif node.resource_type == 'operation' -%}
-            {%- if node.raw_code not in ['{{ check_graph() }}', '{{ check_published() }}', '{{ check_inputs() }}'] -%}
+            {%- if node.raw_code not in ['{{ check_graph() }}', '{{ check_published() }}', '{{ check_inputs() }}', '{{ leave_no_incident() }}'] -%}
                 {%- do faults.append(node.name ~ ' is a hook of the project, which could write what no guard sees') -%}
             {%- endif -%}
         {%- endif -%}
@@ -34,6 +34,7 @@
         {%- endif -%}
     {%- endfor -%}
     {%- do faults.extend(publication_faults()) -%}
+    {%- do faults.extend(incident_reader_faults()) -%}
     {%- for source in graph.sources.values() | sort(attribute='name') -%}
         {%- if source.source_name != 'inputs' or source.identifier != source.name -%}
             {%- do faults.append(source.name ~ ' is a source that is no input, and could be any relation') -%}
@@ -56,7 +57,9 @@
 {# What one model may be, and which layers it may read. #}
 {% macro model_faults(model) %}
     {%- set faults = [] -%}
-    {%- if model.config.group != 'identity' -%}
+    {%- if is_incident(model) -%}
+        {%- do faults.extend(incident_faults(model)) -%}
+    {%- elif model.config.group != 'identity' -%}
         {%- do faults.extend(paths_around(model, 'raw_contacts', 'contacts_consented_for_ads')) -%}
     {%- elif model.access != 'private' and model.name != 'contacts_consented_for_ads' and not is_published(model) -%}
         {%- do faults.append(model.name ~ ' of the group identity is not private') -%}

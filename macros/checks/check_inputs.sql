@@ -135,6 +135,10 @@
             {%- set fault = 'vars input_schema and input_database: write names of letters, digits and underscores' -%}
             {%- do faults.append(fault) if fault not in faults -%}
             {{ return(none) }}
+        {%- elif schema == 'incident' -%}
+            {%- set fault = 'var input_schema: the schema incident is dropped by every build without an assessment' -%}
+            {%- do faults.append(fault) if fault not in faults -%}
+            {{ return(none) }}
         {%- endif -%}
         {%- set found = run_query(
             "select count(*) from information_schema.tables where table_catalog = '" ~ database

@@ -17,6 +17,7 @@ SETS = {
         "list_id, advertiser_id, user_id",
     ),
     "measurement_events_shared": ("marts.measurement_events_shared", "engagement_id"),
+    "incident_matches": ("incident.incident_matches", "match_id, match_class"),
 }
 
 pytestmark = pytest.mark.skipif(
@@ -27,7 +28,12 @@ pytestmark = pytest.mark.skipif(
 def test_every_set_agrees(fresh_project: Callable[[], Project]) -> None:
     """Each mart has exactly the expected rows, before any size threshold."""
     project = fresh_project()
-    variables = {"input": "files", "input_path": str(ACCEPTANCE / "input"), "as_of": AS_OF}
+    variables = {
+        "input": "files",
+        "input_path": str(ACCEPTANCE / "input"),
+        "as_of": AS_OF,
+        "incident_assessment": True,
+    }
     run = project.build("--vars", json.dumps(variables))
     assert run.success, run.output
     disagreements = {}

@@ -13,6 +13,8 @@ NO_REF = "names a relation, a file or a table function in place of a ref"
 NO_CANDIDATE = "is more than a candidate as_released"
 HOOK = "which could write what no guard sees"
 JINJA = "holds Jinja other than a ref"
+INCIDENT_NOTES = "models/marts/incident/incident_notes.sql"
+ASSESSMENT = ("--vars", "incident_assessment: true")
 
 
 @dataclass
@@ -188,6 +190,54 @@ DETOURS = {
             "models/marts/privacy/contact_notes.sql": "{{ config(contract={'enforced': false}) }}"
             f"select contact_id from {STG_CONTACTS}"
         },
+    ),
+    "a model of the assessment in a normal build": Detour(
+        "incident_notes is enabled without the var incident_assessment",
+        {
+            INCIDENT_NOTES: "{{ config(enabled=true, contract={'enforced': false}) }}"
+            "select contact_id from {{ ref('raw_contacts') }}"
+        },
+    ),
+    "an assessment in another schema": Detour(
+        "release_affected_users must be private, in the group and in the schema incident",
+        {
+            "models/release/release_affected_users.sql": "{{ config(group='incident', access='private') }}"
+            "select user_id from {{ ref('affected_users') }}"
+        },
+        arguments=ASSESSMENT,
+    ),
+    "an assessment that reads the gate": Detour(
+        "contacts_consented_for_ads -> incident_notes: the incident models read inputs, policy",
+        {
+            INCIDENT_NOTES: "{{ config(contract={'enforced': false}) }}"
+            "select contact_id from {{ ref('contacts_consented_for_ads') }}"
+        },
+        arguments=ASSESSMENT,
+    ),
+    "a mart that reads an assessment": Detour(
+        "incident_matches -> matched_users: nothing may depend on the incident assessment",
+        {"models/marts/privacy/matched_users.sql": "select user_id from {{ ref('incident_matches') }}"},
+        [
+            (
+                "models/marts/incident/_incident__models.yml",
+                "  - name: incident_matches\n    description: >\n",
+                "  - name: incident_matches\n    config: {access: protected}\n    description: >\n",
+            )
+        ],
+        arguments=ASSESSMENT,
+    ),
+    "a mart that reads the log": Detour(
+        "raw_legacy_matches -> matched_users: nothing may depend on the incident assessment",
+        {"models/marts/privacy/matched_users.sql": "select user_id from {{ ref('raw_legacy_matches') }}"},
+        arguments=ASSESSMENT,
+    ),
+    "an assessment that somebody is shown": Detour(
+        "affected_users -> incident_dashboard: nothing may depend on the incident assessment",
+        {
+            "models/published/_incident.yml": "exposures: [{name: incident_dashboard, type: dashboard,"
+            " owner: {name: Nobody, email: nobody@example.com}, depends_on: [ref('affected_users')]}]"
+        },
+        arguments=ASSESSMENT,
     ),
     "one guard excluded": Detour(
         "are left out by selection (gate_admits_nobody_else",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import duckdb
 import generate
+import incident_oracle
 import oracle
 import pytest
 from click.testing import CliRunner
@@ -29,7 +30,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project built on them."""
     project = copy_project(tmp_path_factory.mktemp("built") / "project")
-    variables = f"{{input: files, input_path: {inputs}, as_of: '{generate.AS_OF}'}}"
+    variables = (
+        f"{{input: files, input_path: {inputs}, as_of: '{generate.AS_OF}', incident_assessment: true}}"
+    )
     run = project.build("--vars", variables)
     assert run.success, run.output
     return project
@@ -66,7 +69,7 @@ def test_every_operation_and_most_reasons_are_there(built: Project, inputs: Path
 
 
 def test_agrees_with_the_oracle(built: Project, inputs: Path) -> None:
-    """Decisions, members and list reports are those of the independent reading in Python."""
+    """Decisions, members, list reports and the classes of the log are those of the independent reading."""
     as_of = oracle.as_utc(oracle.datetime.fromisoformat(generate.AS_OF))
     world = oracle.World.from_parquet(inputs, ROOT / "seeds" / "policy" / "purposes.csv")
     decisions = built.query("select contact_id, data_use, decision from marts.contact_decisions")
@@ -79,3 +82,6 @@ def test_agrees_with_the_oracle(built: Project, inputs: Path) -> None:
     assert set(members) == set(oracle.members(world, as_of))
     reports = built.query("select list_id, reason, entries from marts.list_reports")
     assert {(list_id, reason): n for list_id, reason, n in reports} == oracle.list_reports(world, as_of)
+    classes = dict(built.query("select match_id, match_class from incident.incident_matches"))
+    assert classes == incident_oracle.match_classes(world, as_of)
+    assert len(set(classes.values())) == 5

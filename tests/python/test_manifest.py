@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import networkx
@@ -135,12 +136,21 @@ def test_guards_are_not_loosened(manifest: dict[str, Any]) -> None:
             True,
             False,
         ), node["name"]
-    assert [key for key in manifest["disabled"] if key.startswith(("test.", "model."))] == []
+    switched_off = {
+        node["original_file_path"]
+        for key, (node,) in manifest["disabled"].items()
+        if key.startswith(("test.", "model."))
+    }
+    assert {Path(path).parent.as_posix() for path in switched_off} == {"models/marts/incident"}
 
 
 def test_invariants_have_numbers_descriptions_and_twins(manifest: dict[str, Any]) -> None:
-    """INV-1 to INV-n without a gap, each described; a twin that is named exists and names it back."""
-    by_name = {node["name"]: node for node in guards(manifest).values()}
+    """INV-1 to INV-n without a gap, each described; a twin that is named exists and names it back.
+
+    Those of the incident assessment, which this build is without, are among them.
+    """
+    switched_off = {key: node for key, (node,) in manifest["disabled"].items()}
+    by_name = {node["name"]: node for node in guards({"nodes": manifest["nodes"] | switched_off}).values()}
     invariants = {
         name: node["config"]["meta"]
         for name, node in by_name.items()
