@@ -8,17 +8,16 @@
     {{ matches(data_use ~ " || '.'", "'^(' || replace(" ~ codes ~ ", '.', '[.]') || ')[.]'") }}
 {%- endmacro %}
 
-{# Whether a list's name is about a topic of the seed, or about what nobody can tell; the name is not folded first. #}
+{# Whether a list's name is about a topic of the seed, or about what nobody can tell: by position, not by likeness. #}
 {% macro rederived_sensitivity(name) -%}
+    {%- set words -%}
+        ' ' || {{ replace_matches("lower(" ~ without_accents(name) ~ ")", "'[^a-z0-9]+'", "' '") }} || ' '
+    {%- endset -%}
     (
-        coalesce(not {{ matches("lower(" ~ without_accents(name) ~ ")", "'[a-z]'") }}, true)
+        coalesce(not {{ matches(words, "'[a-z]'") }}, true)
         or exists (
             select 1 from {{ ref('sensitive_list_topics') }} as topics
-            where {{ matches(
-                "lower(" ~ without_accents(name) ~ ")",
-                "'(^|[^a-z0-9])(' || replace(replace(topics.name_pattern, ' ?', '[^a-z0-9]*'), ' ', '[^a-z0-9]+')"
-                ~ " || ')($|[^a-z0-9])'"
-            ) }}
+            where position(' ' || replace(topics.name_pattern || ' ', '% ', '') in {{ words }}) > 0
         )
     )
 {%- endmacro %}

@@ -30,7 +30,7 @@ clear_lists as (
         {{ matches('spelled.name_words', "'[a-z]'") }}
         and not exists (
             select 1 from sensitive_list_topics
-            where {{ matches('spelled.name_words', "' (' || sensitive_list_topics.name_pattern || ') '") }}
+            where spelled.name_words like '% ' || sensitive_list_topics.name_pattern || ' %'
         )
 )
 

@@ -1,6 +1,6 @@
 -- A returned row is a policy setting that is missing, unknown or out of range, a data use without an
 -- opt_in row for every country, a kind of list that serves another data use than its own, or a sensitive topic
--- without a pattern. A minimum of 0, -1 or text must never let a list through.
+-- without a pattern, or with one that no name can meet. A minimum of 0, -1 or text must never let a list through.
 
 with settings as (
     select setting, value
@@ -76,5 +76,11 @@ select topic as fault
 from required_topics
 where not exists (
     select 1 from {{ ref('sensitive_list_topics') }} as topics
-    where topics.topic = required_topics.topic and topics.name_pattern <> ''
+    where topics.topic = required_topics.topic
 )
+
+union all
+
+select topic as fault
+from {{ ref('sensitive_list_topics') }}
+where not {{ matches('name_pattern', "'^[a-z0-9]+( [a-z0-9]+)*%?$'") }}

@@ -1171,13 +1171,18 @@ def licence_in_force(licence: Row, as_of: datetime) -> bool:
 def is_sensitive(name: str | None, topics: Iterable[Row]) -> bool:
     """A name of whose words some are about a topic, or one without a letter from a to z.
 
-    Words are compared without case and accents; a pattern takes whole words with one space between.
+    Words are compared without case and accents; a pattern takes whole words, with `%` beginnings.
     """
     plain = "".join(c for c in unicodedata.normalize("NFD", name or "") if not unicodedata.combining(c))
     words = " ".join(re.findall(r"[a-z0-9]+", plain.lower()))
     if not re.search("[a-z]", words):
         return True
-    return any(re.search(rf"(?<![^ ])(?:{topic['name_pattern']})(?![^ ])", words) for topic in topics)
+    return any(_meets(topic["name_pattern"], words) for topic in topics)
+
+
+def _meets(pattern: str, words: str) -> bool:
+    end = "" if pattern.endswith("%") else r"\b"
+    return re.search(rf"\b{re.escape(pattern.removesuffix('%'))}{end}", words) is not None
 
 
 def _earliest(moments: Iterable[datetime | None]) -> datetime | None:
