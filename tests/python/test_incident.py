@@ -238,12 +238,12 @@ def test_normal_build_leaves_nothing(copy_of_assessed: Project, tmp_path: Path) 
     ignored = shutil.ignore_patterns("raw_legacy_matches.csv")
     folder = shutil.copytree(copy_of_assessed.path / "seeds" / "sample", tmp_path / "inputs", ignore=ignored)
     variables = {"input": "files", "input_path": str(folder)}
-    run = copy_of_assessed.build("--select", "purposes", "--vars", json.dumps(variables))
+    run = copy_of_assessed.dbt("build", "--resource-type", "seed", "--vars", json.dumps(variables))
     assert run.success, run.output
     assert copy_of_assessed.query(in_schema) == []
     answer = CliRunner().invoke(show_incident.main, ["--warehouse", str(copy_of_assessed.warehouse)])
     assert answer.exit_code == 1 and "no assessment" in answer.output
 
     variables["incident_assessment"] = True
-    run = copy_of_assessed.build("--select", "purposes", "--vars", json.dumps(variables))
+    run = copy_of_assessed.dbt("build", "--resource-type", "seed", "--vars", json.dumps(variables))
     assert not run.success and "raw_legacy_matches" in run.output

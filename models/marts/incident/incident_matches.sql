@@ -73,7 +73,8 @@ known as (
         case
             when contacts.contact_id is null then 'contact_unknown'
             when audience_lists.list_id is null then 'list_unknown'
-            when legacy_matches.user_id is null or contacts.user_id <> legacy_matches.user_id then 'contact_of_another_user'
+            when legacy_matches.user_id is null or contacts.user_id <> legacy_matches.user_id
+                then 'contact_of_another_user'
             when contacts.collected_at is null or contacts.collected_at > legacy_matches.matched_at then 'not_collected'
         end as unknown_reason,
         permitted_matches.is_by_own_contact,

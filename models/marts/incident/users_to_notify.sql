@@ -26,7 +26,7 @@ usable_contacts as (
         channel,
         row_number() over (
             partition by user_id
-            order by case when channel = 'email' then 0 else 1 end, verified_at desc, contact_id
+            order by case when channel = 'email' then 0 else 1 end asc, verified_at desc, contact_id asc
         ) as preference
     from contacts
     where
