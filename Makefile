@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install build test incident sample benchmark clean
+.PHONY: help install build test incident sample benchmark attacks clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -16,8 +16,14 @@ install: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
 	touch $@
 
-build: install
-	$(BIN)/dbt build
+# The key of the noise in published sizes, unless the environment has one: made once, for its owner only.
+# Another key draws all noise anew, so it is kept as long as the warehouse.
+build/size_key: | install
+	mkdir -p build
+	(umask 077 && $(BIN)/python -c 'import secrets; print(secrets.token_hex(32))' > $@)
+
+build: install build/size_key
+	CONSENTED_AUDIENCES_SIZE_KEY="$${CONSENTED_AUDIENCES_SIZE_KEY:-$$(cat build/size_key)}" $(BIN)/dbt build
 	$(BIN)/python scripts/show_published.py
 
 # incident  assesses the log of the old, ungated matcher: who was affected, and within which bounds
@@ -36,6 +42,10 @@ sample: install
 # benchmark  times the gated build beside the ungated join, on generated inputs of 1 and 5 million users
 benchmark: install
 	$(BIN)/python scripts/benchmark.py compare --table docs/benchmark.md
+
+# attacks  replays the published attacks on audience sizes against the models
+attacks: install
+	$(BIN)/python scripts/size_attacks.py --table docs/size_attacks.md
 
 # clean   removes everything that can be made again
 clean:

@@ -34,6 +34,21 @@
     string_agg(distinct {{ text }}, '|' order by {{ text }})
 {%- endmacro %}
 
+{#
+    One text for a set of ids, whatever their order: another set gives another text, but for a collision of
+    128 bits. An aggregate over rows in which each id stands once.
+#}
+{% macro order_free_digest(id) -%}
+    cast(count(*) as varchar)
+        || '-' || cast(sum(md5_number_lower({{ id }})) as varchar)
+        || '-' || cast(sum(md5_number_upper({{ id }})) as varchar)
+{%- endmacro %}
+
+{# A number from a text and the key of sizes (scripts/size_noise.py), uniform from 0 on; null without a key. #}
+{% macro keyed_number(text) -%}
+    keyed_number({{ text }})
+{%- endmacro %}
+
 {% macro add_days(moment, days) -%}
     {{ moment }} + to_days({{ days }})
 {%- endmacro %}

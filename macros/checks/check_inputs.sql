@@ -27,6 +27,7 @@
             {%- do create_input_views(readers, stand_ins) -%}
         {%- endif -%}
         {%- do say_policy() -%}
+        {%- do say_size_key() -%}
         {%- do say_canaries(readers.raw_users) -%}
     {%- endif -%}
 {% endmacro %}

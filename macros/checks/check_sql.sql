@@ -20,6 +20,11 @@
     {%- if relations_without_ref(tokens, names) -%}
         {%- do faults.append(model.name ~ ' names a relation, a file or a table function in place of a ref') -%}
     {%- endif -%}
+    {%- if model.config.materialized != 'table' and modules.re.search('previous_state|keyed_n', model.raw_code) -%}
+        {%- do faults.append(
+            model.name ~ ' is no table and reads the last build or the key of sizes, which a later reader has not'
+        ) -%}
+    {%- endif -%}
     {%- if model.config.group == 'identity' and modules.re.search('(?i)(sha|md5|hash)\\w*\\s*\\(', model.raw_code) -%}
         {%- do faults.append(model.name ~ ' of the group identity hashes: keys are minted behind the gate') -%}
     {%- endif -%}
@@ -34,7 +39,7 @@
 {% macro sql_without_jinja(code) %}
     {%- set text_macros = 'matches|replace_matches|without_accents|render_identifier|sha256_hex|add_days|base64_to_hex'
         ~ '|meeting_block_keys|trim_white_space|all_block_keys|rendered_for_profile|rederived_permission'
-        ~ '|rederived_sensitivity|join_distinct' -%}
+        ~ '|rederived_sensitivity|join_distinct|order_free_digest|keyed_noise' -%}
     {%- set literals = '(?:"[^"{]*"|\'[^\'{]*\'|[\\s,]|"[^"]*[{][0-9,]+[}][^"{]*")*' -%}
     {%- set code = modules.re.sub('(?s)\\{#.*?#\\}', ' ', code) -%}
     {%- set code = modules.re.sub(

@@ -114,6 +114,7 @@ judged as (
         candidates.list_kind,
         candidates.partner_id,
         candidates.list_owner,
+        candidates.created_at as list_created_at,
         candidates.expires_at as list_expires_at,
         candidates.licence_id,
         candidates.licence_ends_at,

@@ -10,6 +10,10 @@ with rows_by_relation as (
 
     union all
 
+    select 'published_sizes' as relation, count(*) as relation_rows from {{ ref('release_published_sizes') }}
+
+    union all
+
     select 'tailored_audience_members' as relation, count(*) as relation_rows
     from {{ ref('release_tailored_audience_members') }}
 
@@ -28,6 +32,7 @@ counted as (
         {{ as_of() }} as as_of,
         max(case when relation = 'audiences' then relation_rows end) as audiences,
         max(case when relation = 'list_reports' then relation_rows end) as list_reports,
+        max(case when relation = 'published_sizes' then relation_rows end) as published_sizes,
         max(case when relation = 'tailored_audience_members' then relation_rows end) as tailored_audience_members,
         max(case when relation = 'partner_audience_members' then relation_rows end) as partner_audience_members,
         max(case when relation = 'member_explanations' then relation_rows end) as member_explanations

@@ -3,78 +3,76 @@ with list_reports as (
     from {{ ref('list_reports') }}
 ),
 
-serving_lists as (
-    select distinct list_id
-    from {{ ref('audiences') }}
-    where list_status = 'serving'
-),
-
 min_audience_size as (
     select cast(value as integer) as min_audience_size
     from {{ ref('audience_policy') }}
     where setting = 'min_audience_size'
 ),
 
-size_rounding as (
-    select cast(value as integer) as size_rounding
-    from {{ ref('audience_policy') }}
-    where setting = 'size_rounding'
+-- a list may serve several advertisers, and each of their sizes is published
+published_sizes as (
+    select list_id, max(reported_size) as reported_size
+    from {{ ref('audiences') }}
+    where reported_size is not null
+    group by list_id
 ),
 
--- matched is rounded down as sizes are, or it would undo the rounding of the size beside it. What the
--- rounding takes away counts as not_matched: were both rounded, the gap to the uploaded rows would tell
--- how much it took
-split as (
-    select
-        list_reports.list_id,
-        list_reports.reason,
-        case
-            when list_reports.reason = 'matched'
-                then list_reports.entries - list_reports.entries % size_rounding.size_rounding
-            else list_reports.entries
-        end as entries
+matchable as (
+    select list_id, sum(entries) as entries
     from list_reports
-    cross join size_rounding
+    where reason in ('matched', 'not_matched')
+    group by list_id
+),
+
+-- What is told of how many rows matched is what the published size tells already. A figure of its own
+-- would need noise of its own, and would show beside the size which rows are the same person
+estimated as (
+    select
+        matchable.list_id,
+        least(published_sizes.reported_size, matchable.entries) as matched_entries,
+        matchable.entries
+    from matchable
+    left join published_sizes
+        on matchable.list_id = published_sizes.list_id
+),
+
+-- where there is no size, both stand as not matched until they are withheld together
+split as (
+    select list_id, reason, entries, false as is_about_people
+    from list_reports
+    where reason not in ('matched', 'not_matched')
 
     union all
 
-    select
-        list_reports.list_id,
-        'not_matched' as reason,
-        list_reports.entries % size_rounding.size_rounding as entries
-    from list_reports
-    cross join size_rounding
-    where list_reports.reason = 'matched'
-),
+    select list_id, 'matched' as reason, matched_entries as entries, true as is_about_people
+    from estimated
+    where matched_entries > 0
 
-rounded as (
-    select
-        list_id,
-        reason,
-        reason in ('matched', 'not_matched') as is_about_people,
-        sum(entries) as entries
-    from split
-    group by list_id, reason
+    union all
+
+    select list_id, 'not_matched' as reason, entries - coalesce(matched_entries, 0) as entries, true as is_about_people
+    from estimated
+    where entries > coalesce(matched_entries, 0)
 ),
 
 -- the uploader knows how many rows matched and not_matched are together, so that each tells the other:
 -- where either is few, both are withheld
 compared as (
     select
-        rounded.list_id,
-        rounded.reason,
-        rounded.entries,
+        split.list_id,
+        split.reason,
+        split.entries,
         min_audience_size.min_audience_size,
-        rounded.entries < min_audience_size.min_audience_size
-        or rounded.is_about_people and (
-            serving_lists.list_id is null
-            or min(rounded.entries) over (partition by rounded.list_id, rounded.is_about_people)
+        split.entries < min_audience_size.min_audience_size
+        or split.is_about_people and (
+            published_sizes.list_id is null
+            or min(split.entries) over (partition by split.list_id, split.is_about_people)
             < min_audience_size.min_audience_size
         ) as is_small
-    from rounded
+    from split
     cross join min_audience_size
-    left join serving_lists
-        on rounded.list_id = serving_lists.list_id
+    left join published_sizes
+        on split.list_id = published_sizes.list_id
 ),
 
 {{ fold_small_rows('compared', 'list_id', 'reason', 'entries') }},

@@ -1,15 +1,20 @@
 -- A returned row is an audience, a report row or a step of the funnel that is about to be published
--- although fewer people or rows than the minimum stand behind it; or a report that tells how many rows
--- matched but for the rounding: by itself, or because its rows do not add up to those uploaded, which
--- are published beside it.
+-- although fewer people or rows than the minimum stand behind it; a size that is not rounded, or that
+-- changed by less than the minimum change; an audience that serves although it is hardly different from an
+-- older one of its advertiser; or a report that tells more of how many rows matched than the published
+-- size: by itself, or because its rows do not add up to those uploaded, which are published beside it.
 
 with settings as (
     select
         max(case when setting = 'min_audience_size' then cast(value as integer) end) as min_audience_size,
-        max(case when setting = 'size_rounding' then cast(value as integer) end) as size_rounding
+        max(case when setting = 'size_rounding' then cast(value as integer) end) as size_rounding,
+        max(case when setting = 'size_noise' then cast(value as integer) end) as size_noise,
+        max(case when setting = 'min_size_change' then cast(value as integer) end) as min_size_change
     from {{ ref('audience_policy') }}
-    where setting in ('min_audience_size', 'size_rounding')
+    where setting in ('min_audience_size', 'size_rounding', 'size_noise', 'min_size_change')
 ),
+
+{{ rederived_differences() }},
 
 members as (
     select list_id, advertiser_id, user_id from {{ ref('release_tailored_audience_members') }}
@@ -108,10 +113,54 @@ where coalesce(released.size < settings.min_audience_size, true)
 
 union all
 
-select 'list_reports' as relation, reports.list_id || ' matched, not rounded' as row_key
-from {{ ref('release_list_reports') }} as reports
+select 'audiences' as relation, audiences.list_id || ' ' || audiences.advertiser_id || ' is not rounded' as row_key
+from {{ ref('release_audiences') }} as audiences
 cross join settings
-where reports.reason = 'matched' and coalesce(mod(reports.entries, settings.size_rounding) <> 0, true)
+where
+    audiences.reported_size is not null
+    and not coalesce(
+        audiences.reported_size >= settings.min_audience_size
+        and mod(audiences.reported_size, settings.size_rounding) = 0,
+        false
+    )
+
+union all
+
+select 'audiences' as relation, audiences.list_id || ' ' || audiences.advertiser_id || ' hardly changed' as row_key
+from {{ ref('release_audiences') }} as audiences
+inner join {{ previous_state('published_sizes') }} as previous
+    on audiences.list_id = previous.list_id and audiences.advertiser_id = previous.advertiser_id
+cross join settings
+where
+    audiences.reported_size <> previous.reported_size
+    and abs(audiences.reported_size - previous.reported_size) < settings.min_size_change
+    and previous.reported_size >= settings.min_audience_size
+    and mod(previous.reported_size, settings.size_rounding) = 0
+
+union all
+
+select 'audiences' as relation, newer.list_id || ' ' || newer.advertiser_id || ' is hardly different' as row_key
+from {{ ref('release_audiences') }} as newer
+inner join rederived_differences as differences
+    on newer.list_id = differences.list_id and newer.advertiser_id = differences.advertiser_id
+inner join {{ ref('release_audiences') }} as older
+    on differences.older_list_id = older.list_id and differences.advertiser_id = older.advertiser_id
+cross join settings
+where
+    newer.list_status = 'serving'
+    and older.list_status = 'serving'
+    and coalesce(differences.differing_members < settings.min_audience_size, true)
+
+union all
+
+select 'list_reports' as relation, reports.list_id || ' matched, not its size' as row_key
+from {{ ref('release_list_reports') }} as reports
+where
+    reports.reason = 'matched'
+    and not exists (
+        select 1 from {{ ref('release_audiences') }} as audiences
+        where audiences.list_id = reports.list_id and audiences.reported_size = reports.entries
+    )
 
 union all
 

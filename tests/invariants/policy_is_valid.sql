@@ -1,6 +1,8 @@
 -- A returned row is a policy setting that is missing, unknown or out of range, a data use without an
 -- opt_in row for every country, a kind of list that serves another data use than its own, or a sensitive topic
--- without a pattern, or with one that no name can meet. A minimum of 0, -1 or text must never let a list through.
+-- without a pattern, or with one that no name can meet. A minimum of 0, -1 or text must never let a list through. Noise
+-- below the rounding would seldom move a size over an edge, and a minimum change below what noise and rounding
+-- span would let a list of one size show two draws of the noise.
 
 with settings as (
     select setting, value
@@ -12,7 +14,19 @@ required_settings as (
     union all
     select 'size_rounding' as setting
     union all
+    select 'size_noise' as setting
+    union all
+    select 'min_size_change' as setting
+    union all
     select 'dual_purpose_policy' as setting
+),
+
+numbers as (
+    select
+        max(case when setting = 'size_rounding' then try_cast(value as integer) end) as size_rounding,
+        max(case when setting = 'size_noise' then try_cast(value as integer) end) as size_noise,
+        max(case when setting = 'min_size_change' then try_cast(value as integer) end) as min_size_change
+    from settings
 ),
 
 required_rules as (
@@ -51,6 +65,18 @@ where not exists (
     select 1 from required_settings
     where required_settings.setting = settings.setting
 )
+
+union all
+
+select 'size_noise, below size_rounding' as fault
+from numbers
+where size_noise < size_rounding
+
+union all
+
+select 'min_size_change, below size_noise and twice size_rounding' as fault
+from numbers
+where min_size_change < size_noise + 2 * size_rounding
 
 union all
 

@@ -15,6 +15,8 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[2]
 PARTS = ["dbt_project.yml", "profiles.yml", "models", "seeds", "macros", "scripts", "tests"]
 SHARED = ROOT.parent / "shared"
+SIZE_KEY = "the key of the tests, which is no secret"
+os.environ["CONSENTED_AUDIENCES_SIZE_KEY"] = SIZE_KEY  # the same noise, so that the README can quote it
 Rows = list[tuple[object, ...]]
 
 

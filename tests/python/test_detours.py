@@ -184,6 +184,13 @@ DETOURS = {
             f" from {STG_CONTACTS}"
         },
     ),
+    "a view of what the last build left": Detour(
+        "is no table and reads the last build or the key of sizes",
+        {
+            "models/matching/size_changes.sql": "{{ config(materialized='view') }}"
+            "select list_id from {{ previous_state('published_sizes') }}"
+        },
+    ),
     "a mart without its content check": Detour(
         "contact_notes has no data test no_identifiers",
         {

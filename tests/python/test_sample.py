@@ -37,6 +37,7 @@ STATUSES = {
     "terms_not_accepted",
     "sensitive_topic",
     "too_small",
+    "withheld_differencing",
     "serving",
 }
 REASONS = {
