@@ -103,6 +103,9 @@ class Platform:
     def _user(self) -> str:
         return self.chance.choice(self.world.raw_users)["user_id"]
 
+    def _contacts_of(self, user_id: str) -> list[Row]:
+        return [row for row in self.world.raw_contacts if row["user_id"] == user_id]
+
     def _open(self) -> None:
         long_ago = as_of(0) - timedelta(days=100)
         for _ in range(USERS):
@@ -198,7 +201,7 @@ class Platform:
     ) -> None:
         contact_id = self._id("contact")
         if channel == "email":
-            value = f"{contact_id}@example.{self.chance.choice(['com', 'org', 'net'])}"
+            value = f"person.{self.made}@example.{self.chance.choice(['com', 'org', 'net'])}"
         else:
             value = f"+1{200 + self.made // 100 % 700}55501{self.made % 100:02}"
         collected_at = moment or self._now()
@@ -253,13 +256,13 @@ class Platform:
 
     def _protect(self, user_id: str) -> None:
         """The user gives a value that is behind their memberships for two-factor authentication, too."""
-        own = [row for row in self.world.raw_contacts if row["user_id"] == user_id and row["channel"] == "email"]
+        own = [row for row in self._contacts_of(user_id) if row["channel"] == "email"]
         if own:
             self._contact(user_id, "security.two_factor")
             self.world.raw_contacts[-1]["value"] = own[0]["value"].upper()
 
     def _suppress(self, user_id: str, advertiser_id: str | None) -> None:
-        own = [row for row in self.world.raw_contacts if row["user_id"] == user_id]
+        own = self._contacts_of(user_id)
         if own:
             self.world.raw_suppressions.append(
                 {
@@ -348,7 +351,9 @@ class Replay:
         The build must have had a state to start from, or its SQL would read none.
         """
         replay = cls(json.loads((project_path / "target" / "manifest.json").read_text()), moment)
-        replay.connection.execute("attach ':memory:' as warehouse; use warehouse; set timezone = 'UTC'; set threads = 1")
+        replay.connection.execute(
+            "attach ':memory:' as warehouse; use warehouse; set timezone = 'UTC'; set threads = 1"
+        )
         replay.connection.execute(
             f"attach '{project_path / 'build' / 'warehouse.duckdb'}' as built (read_only)"
         )
@@ -369,7 +374,8 @@ class Replay:
 
     def models(self) -> list[Row]:
         """What the members and the states of the next build rest on, parents first."""
-        models = {key: node for key, node in self.manifest["nodes"].items() if node["resource_type"] == "model"}
+        nodes = self.manifest["nodes"]
+        models = {key: node for key, node in nodes.items() if node["resource_type"] == "model"}
         graph = networkx.DiGraph(
             (parent, child)
             for child, node in models.items()
