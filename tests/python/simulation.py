@@ -24,7 +24,7 @@ import networkx
 import oracle
 
 FIRST_DAY = datetime(2026, 1, 1, 12, tzinfo=UTC)
-USERS = 160
+USERS = 120
 Row = oracle.Row
 
 

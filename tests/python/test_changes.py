@@ -62,13 +62,12 @@ APPLY, LOAD = re.findall(
 
 
 def first_day() -> Platform:
-    """The made-up platform under the project's policy, but for the minimum size."""
+    """The made-up platform, under the project's purposes and consent rules."""
     policy = ROOT / "seeds" / "policy"
     return Platform.on_its_first_day(
         oracle.World(
             purposes=oracle.load_purposes(policy / "purposes.csv"),
             consent_rules=oracle.read_csv(policy / "consent_rules.csv"),
-            min_audience_size=MIN_AUDIENCE_SIZE,
         )
     )
 
@@ -184,16 +183,16 @@ def test_search_finds_who_is_there(built: BuiltDays) -> None:
 
 def delivered_by_the_oracle(platform: Platform, replay: Replay) -> Rows:
     """Members of the audiences that serve, derived from the inputs in Python; in the order of MEMBERS."""
-    moment = as_of(platform.day)
     serving = set(
         replay.query("select list_id, advertiser_id from marts.audiences where list_status = 'serving'")
     )
-    statuses = oracle.audiences(platform.world, moment)
-    assert serving <= {key for key, audience in statuses.items() if audience["list_status"] == "serving"}
+    members = oracle.members(platform.world, as_of(platform.day))
+    sizes = Counter((list_id, advertiser_id) for _, list_id, advertiser_id, _ in members)
+    assert serving <= {key for key, size in sizes.items() if size >= MIN_AUDIENCE_SIZE}
     partners = {row["list_id"]: row["partner_id"] for row in platform.world.raw_audience_lists}
     rows = [
         (kind, list_id, advertiser_id, user_id, partners[list_id], *member.values())
-        for (kind, list_id, advertiser_id, user_id), member in oracle.members(platform.world, moment).items()
+        for (kind, list_id, advertiser_id, user_id), member in members.items()
         if (list_id, advertiser_id) in serving
     ]
     return sorted(rows, key=lambda row: row[:4])
