@@ -18,11 +18,16 @@ compared as (
         membership_changes.*,
         previous_moment.previous_as_of as moment_before,
         previous_members.user_id is not null as was_delivered,
-        previous_members.partner_id is distinct from membership_changes.partner_id
-        or previous_members.matched_email is distinct from membership_changes.matched_email
-        or previous_members.matched_phone is distinct from membership_changes.matched_phone
-        or previous_members.first_matched_at is distinct from membership_changes.first_matched_at
-        or previous_members.valid_until is distinct from membership_changes.valid_until as is_other
+        case
+            when
+                previous_members.partner_id is distinct from membership_changes.partner_id
+                or previous_members.matched_email is distinct from membership_changes.matched_email
+                or previous_members.matched_phone is distinct from membership_changes.matched_phone
+                or previous_members.first_matched_at is distinct from membership_changes.first_matched_at
+                or previous_members.valid_until is distinct from membership_changes.valid_until
+                then 'other'
+            else 'same'
+        end as content
     from {{ ref('release_membership_changes') }} as membership_changes
     cross join previous_moment
     left join previous_members
@@ -39,7 +44,7 @@ where
     previous_as_of is distinct from moment_before
     or case change
         when 'add' then was_delivered
-        when 'update' then not was_delivered or not is_other
+        when 'update' then not was_delivered or content = 'same'
         when 'remove' then not was_delivered
         else true
     end
