@@ -4,31 +4,36 @@
 
 with previous_members as (
     select distinct list_kind, list_id, advertiser_id, user_id, partner_id, matched_email, matched_phone,
-        first_matched_at, valid_until, as_of
+        first_matched_at, valid_until
     from {{ ref('previous_members') }}
 ),
 
 previous_moment as (
-    select max(as_of) as previous_as_of
-    from previous_members
+    select max(as_of) as as_of_before
+    from {{ ref('previous_members') }}
+),
+
+membership_changes as (
+    select * from {{ ref('release_membership_changes') }}
+),
+
+-- what is added or updated to what it was
+same_as_before as (
+    select list_kind, list_id, advertiser_id, user_id, partner_id, matched_email, matched_phone,
+        first_matched_at, valid_until
+    from membership_changes
+
+    intersect
+
+    select * from previous_members
 ),
 
 compared as (
     select
         membership_changes.*,
-        previous_moment.previous_as_of as moment_before,
-        previous_members.user_id is not null as was_delivered,
-        case
-            when
-                previous_members.partner_id is distinct from membership_changes.partner_id
-                or previous_members.matched_email is distinct from membership_changes.matched_email
-                or previous_members.matched_phone is distinct from membership_changes.matched_phone
-                or previous_members.first_matched_at is distinct from membership_changes.first_matched_at
-                or previous_members.valid_until is distinct from membership_changes.valid_until
-                then 'other'
-            else 'same'
-        end as content
-    from {{ ref('release_membership_changes') }} as membership_changes
+        previous_moment.as_of_before,
+        previous_members.user_id is not null as was_delivered
+    from membership_changes
     cross join previous_moment
     left join previous_members
         on
@@ -41,10 +46,10 @@ compared as (
 select list_kind, list_id, advertiser_id, user_id, change
 from compared
 where
-    previous_as_of is distinct from moment_before
-    or case change
-        when 'add' then was_delivered
-        when 'update' then not was_delivered or content = 'same'
-        when 'remove' then not was_delivered
-        else true
-    end
+    previous_as_of is distinct from as_of_before
+    or was_delivered is distinct from (change in ('update', 'remove'))
+
+union all
+
+select list_kind, list_id, advertiser_id, user_id, 'none' as change
+from same_as_before
