@@ -296,6 +296,7 @@ class Platform:
                 "starts_at": starts_at,
                 "ends_at": days and starts_at + timedelta(days=days),
                 "revoked_at": None,
+                "allowed_data_uses": "ads.audience_matching.partner",
             }
         )
 
@@ -342,15 +343,17 @@ class Replay:
 
     manifest: dict[str, dict[str, Row]]
     moment: str
+    inputs: Path
     connection: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
 
     @classmethod
     def of_build(cls, project_path: Path, moment: str, inputs: Path) -> Replay:
-        """What `dbt build` with this `as_of` compiled in a project, with the policy it loaded.
+        """What `dbt build` with this `as_of` and `input_path` compiled in a project, with the policy it loaded.
 
         The build must have had a state to start from, or its SQL would read none.
         """
-        replay = cls(json.loads((project_path / "target" / "manifest.json").read_text()), moment)
+        manifest = json.loads((project_path / "target" / "manifest.json").read_text())
+        replay = cls(manifest, moment, inputs)
         replay.connection.execute(
             "attach ':memory:' as warehouse; use warehouse; set timezone = 'UTC'; set threads = 1"
         )
@@ -358,7 +361,6 @@ class Replay:
             f"attach '{project_path / 'build' / 'warehouse.duckdb'}' as built (read_only)"
         )
         replay._create_schemas()
-        replay.read(inputs)
         return replay
 
     def _create_schemas(self) -> None:
@@ -390,14 +392,13 @@ class Replay:
         ]
 
     def read(self, inputs: Path) -> None:
-        """Take the inputs of a day from CSV files."""
-        for source in self.manifest["sources"].values():
-            name = f"{source['schema']}.{source['name']}"
-            types = {column: entry["data_type"] for column, entry in source["columns"].items()}
-            self.connection.execute(
-                f"create or replace table {name} as from read_csv(?, columns = {types}, header = true)",
-                [str(inputs / f"{source['name']}.csv")],
-            )
+        """Take the inputs of a day from CSV files, by the views that the run's start made over them."""
+        for name, view in self.query(
+            "select schema_name || '.' || view_name, sql from duckdb_views()"
+            " where database_name = 'built' and schema_name = 'input_views'"
+        ):
+            _, _, select = view.replace(str(self.inputs), str(inputs)).partition(" AS ")
+            self.connection.execute(f"create or replace table {name} as {select}")
 
     def build(self, moment: str) -> None:
         """Run every model for this moment."""

@@ -220,7 +220,7 @@ def test_changes_of_sixty_days_give_the_members(built: BuiltDays) -> None:
     """
     platform = first_day()
     last_built = moment_text(as_of(BUILT_DAYS - 1))
-    replay = Replay.of_build(built.project.path, last_built, built.inputs(0))
+    replay = Replay.of_build(built.project.path, last_built, built.inputs(BUILT_DAYS - 1))
     replay.connection.execute(AD_SERVER)
     inputs = built.project.path.parent / "inputs" / "today"
     seen: Counter[tuple[str, str]] = Counter()
@@ -267,7 +267,7 @@ def test_changes_of_sixty_days_give_the_members(built: BuiltDays) -> None:
 def last_day(built: BuiltDays) -> Iterator[tuple[Callable[[str], Rows], duckdb.DuckDBPyConnection]]:
     """The last day once more, to be spoilt: what a guard returns, and the tables."""
     moments = [moment_text(as_of(day)) for day in range(BUILT_DAYS)]
-    replay = Replay.of_build(built.project.path, moments[-1], built.inputs(0))
+    replay = Replay.of_build(built.project.path, moments[-1], built.inputs(BUILT_DAYS - 1))
     for day, moment in enumerate(moments):
         replay.read(built.inputs(day))
         replay.build(moment)
