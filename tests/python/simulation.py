@@ -348,7 +348,7 @@ class Replay:
 
     @classmethod
     def of_build(cls, project_path: Path, moment: str, inputs: Path) -> Replay:
-        """What `dbt build` with this `as_of` and `input_path` compiled in a project, with the policy it loaded.
+        """What `dbt build` compiled in a project with this `as_of` and `input_path`, and its policy.
 
         The build must have had a state to start from, or its SQL would read none.
         """
