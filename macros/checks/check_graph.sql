@@ -72,7 +72,8 @@
         {#- external tables are written before their tests run, incremental ones keep what was withdrawn -#}
         {%- do faults.append(model.name ~ ' is neither a view nor a table') -%}
     {%- endif -%}
-    {%- set readable = ['release'] if is_published(model) else ['audit', 'marts', 'policy', 'release'] -%}
+    {#- a published model is one line, as_released: of another published one it takes nothing but the order -#}
+    {%- set readable = ['release', 'published', 'delivery'] if is_published(model) else ['audit', 'marts', 'policy', 'release'] -%}
     {%- for parent in model.depends_on.nodes if is_published(model) or model.schema == 'release' -%}
         {%- set layer = graph.nodes[parent].schema if parent in graph.nodes else 'inputs' -%}
         {%- if layer not in readable -%}
@@ -82,6 +83,15 @@
             ) -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- for parent in model.depends_on.nodes if not is_published(model) and is_published(graph.nodes.get(parent, {})) -%}
+        {%- do faults.append(parent.split('.')[-1] ~ ' -> ' ~ model.name ~ ': nothing reads what is published') -%}
+    {%- endfor -%}
+    {%- if 'previous_state' in model.raw_code and model.config.materialized != 'table' -%}
+        {%- do faults.append(model.name ~ ' is a view of the previous state, which is replaced under it') -%}
+    {%- endif -%}
+    {%- if "previous_state('delivered_members')" in model.raw_code and model.name != 'previous_members' -%}
+        {%- do faults.append(model.name ~ ' reads who was delivered before, and could keep who has withdrawn') -%}
+    {%- endif -%}
     {%- if model.schema in ['marts', 'release'] and not has_guard(model, 'no_identifiers') -%}
         {%- do faults.append(model.name ~ ' has no data test no_identifiers') -%}
     {%- endif -%}
@@ -116,6 +126,11 @@
         {%- if model.unique_id not in exposed and model.schema != 'state' -%}
             {%- do faults.append(model.name ~ ' is in no exposure: nobody may read it') -%}
         {%- endif -%}
+        {%- for other in published_models() if model.schema == 'state' and other.schema != 'state' -%}
+            {%- if other.unique_id not in model.depends_on.nodes -%}
+                {%- do faults.append(model.name ~ ' could be built before ' ~ other.name ~ ': see as_released') -%}
+            {%- endif -%}
+        {%- endfor -%}
     {%- endfor -%}
     {{ return(faults) }}
 {% endmacro %}
@@ -153,6 +168,8 @@
                 {%- set names = [] -%}
                 {%- for step in path + [parent] -%}{%- do names.insert(0, step.split('.')[-1]) -%}{%- endfor -%}
                 {%- do faults.append(names | join(' -> ')) -%}
+            {%- elif is_published(graph.nodes.get(parent, {})) -%}
+                {#- no data passes: what is published reads none of it, nor does anything else (model_faults) -#}
             {%- elif parent.split('.')[-1] != gate and parent not in seen -%}
                 {%- do seen.append(parent) -%}
                 {%- do stack.append(path + [parent]) -%}

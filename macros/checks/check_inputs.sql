@@ -65,7 +65,7 @@
         {%- if not faults and run_query('select max(as_of) > ' ~ as_of() ~ ' from ' ~ relation).rows[0][0] -%}
             {%- do faults.append(
                 'var as_of: lies before that of ' ~ relation ~ '; to publish an older state, drop the schemas'
-                ~ ' published and delivery first, or build in another warehouse'
+                ~ ' published, delivery and state first, or build in another warehouse'
             ) -%}
         {%- endif -%}
     {%- endfor -%}

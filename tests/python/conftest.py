@@ -84,10 +84,10 @@ class Project:
             return connection.execute(sql).fetchall()
 
     def published(self) -> dict[str, Rows]:
-        """Every published and delivered table, its rows in order."""
+        """Every published and delivered table, and what the next build compares with: their rows in order."""
         relations = self.query(
             "select table_schema || '.' || table_name from information_schema.tables "
-            "where table_schema in ('published', 'delivery') order by 1"
+            "where table_schema in ('published', 'delivery', 'state') order by 1"
         )
         return {name: self.query(f"select * from {name} order by all") for (name,) in relations}
 

@@ -1,0 +1,1 @@
+{{ as_released('release_delivered_members') }}
