@@ -24,7 +24,7 @@ aged_audiences as (
 
 -- every pair twice, once with each of its lists as the holder of members
 held_pairs as (
-    select newer.list_id, newer.advertiser_id, older.list_id as older_list_id, holders.is_older,
+    select newer.list_id, newer.advertiser_id, older.list_id as older_list_id,
         case when holders.is_older then older.list_id else newer.list_id end as holder_list_id
     from aged_audiences as newer
     inner join aged_audiences as older
