@@ -22,6 +22,7 @@ from pathlib import Path
 import duckdb
 import networkx
 import oracle
+import size_noise
 
 FIRST_DAY = datetime(2026, 1, 1, 12, tzinfo=UTC)
 USERS = 120
@@ -360,6 +361,7 @@ class Replay:
         replay.connection.execute(
             f"attach '{project_path / 'build' / 'warehouse.duckdb'}' as built (read_only)"
         )
+        size_noise.Plugin.create("size_noise").configure_connection(replay.connection)
         replay._create_schemas()
         return replay
 

@@ -116,11 +116,15 @@ def files_with(folder: Path, text: str) -> set[str]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltDays:
     """Three days in a row by `dbt build`. On the second, one user is erased."""
     days = BuiltDays(copy_project(tmp_path_factory.mktemp("changes") / "project"))
-    days.project.edit(
-        "seeds/policy/audience_policy.csv",
-        "min_audience_size,100",
-        f"min_audience_size,{MIN_AUDIENCE_SIZE}",
-    )
+    # small lists, whose sizes are as good as exact: which of them serve is not what is asked here
+    for setting, value, smaller in (
+        ("min_audience_size", 100, MIN_AUDIENCE_SIZE),
+        ("size_rounding", 10, 1),
+        ("size_noise", 50, 1),
+    ):
+        days.project.edit(
+            "seeds/policy/audience_policy.csv", f"{setting},{value}\n", f"{setting},{smaller}\n"
+        )
     platform = first_day()
     for day in range(BUILT_DAYS):
         before = json.dumps(platform.world.raw_contacts + platform.world.raw_consent_events, default=str)
