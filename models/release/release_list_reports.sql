@@ -56,7 +56,7 @@ split as (
 ),
 
 -- the uploader knows how many rows matched and not_matched are together, so that each tells the other:
--- where either is few, both are withheld
+-- where either is few or nobody, both are withheld
 compared as (
     select
         split.list_id,
@@ -66,6 +66,7 @@ compared as (
         split.entries < min_audience_size.min_audience_size
         or split.is_about_people and (
             published_sizes.list_id is null
+            or count(*) over (partition by split.list_id, split.is_about_people) < 2
             or min(split.entries) over (partition by split.list_id, split.is_about_people)
             < min_audience_size.min_audience_size
         ) as is_small
