@@ -193,3 +193,18 @@
 {% macro postgres__reads_files() -%}
     {{ return(false) }}
 {%- endmacro %}
+
+{#
+    For a common table expression whose columns are read several times below: PostgreSQL would write each
+    expression out in every place that reads it, and there again, which grows without end.
+#}
+{% macro computed_once() -%}
+    {{ return(adapter.dispatch('computed_once')()) }}
+{%- endmacro %}
+
+{% macro default__computed_once() -%}
+{%- endmacro %}
+
+{% macro postgres__computed_once() -%}
+    materialized
+{%- endmacro %}
