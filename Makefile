@@ -1,10 +1,11 @@
 # make build  installs, runs the main job on the bundled sample, shows what was published
 # make test   installs, runs every test and lint
+# make test-engines  installs what other warehouses need, builds on each beside DuckDB and compares the rows
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install build test incident sample benchmark attacks clean
+.PHONY: help install engines build test test-engines incident sample benchmark attacks clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -14,6 +15,12 @@ install: .venv/.installed
 .venv/.installed: requirements.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
+	touch $@
+
+engines: .venv/.engines
+
+.venv/.engines: .venv/.installed requirements-engines.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-engines.txt
 	touch $@
 
 # The key of the noise in published sizes, unless the environment has one: made once, for its owner only.
@@ -33,6 +40,9 @@ incident: install
 
 test: install
 	$(BIN)/python -m pytest
+
+test-engines: engines
+	$(BIN)/python -m pytest -m engines
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install

@@ -30,6 +30,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "timezone": "UTC",
+    "jit": "off",  # compiling the long expressions of normalization takes longer than computing them
     "fsync": "off",
 }
 
