@@ -1,6 +1,5 @@
 # make build  installs, runs the main job on the bundled sample, shows what was published
 # make test   installs, runs every test and lint
-# make test-engines  installs what other warehouses need, builds on each beside DuckDB and compares the rows
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,6 +16,7 @@ install: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
 	touch $@
 
+# engines  installs what the other warehouses need
 engines: .venv/.engines
 
 .venv/.engines: .venv/.installed requirements-engines.txt
@@ -41,6 +41,7 @@ incident: install
 test: install
 	$(BIN)/python -m pytest
 
+# test-engines  builds on PostgreSQL beside DuckDB and compares every row
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
 
