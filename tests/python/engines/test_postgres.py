@@ -317,10 +317,11 @@ def test_acceptance_case(use_database: Callable[..., None], fresh_project: Calla
         }
         load(f"landing.{file.stem}", columns, table.fetchall())
     project = fresh_project()
-    files = {"input": "files", "input_path": str(ACCEPTANCE / "input"), "as_of": AS_OF}
+    both = {"as_of": AS_OF, "incident_assessment": True}
+    files = {"input": "files", "input_path": str(ACCEPTANCE / "input"), **both}
     run = project.build("--vars", json.dumps(files))
     assert run.success, run.output
-    tables = {"input": "tables", "input_schema": "landing", "as_of": AS_OF}
+    tables = {"input": "tables", "input_schema": "landing", **both}
     run = project.build(*TARGET, "--vars", json.dumps(tables))
     assert run.success, run.output
     assert readme_line("acceptance case", assert_same_rows(project)) in README
