@@ -248,13 +248,17 @@ def test_sample(sample_on_both: Project) -> None:
 
 
 def characters() -> list[str]:
-    """Every assigned character but NUL, which PostgreSQL cannot hold, and large scripts without case."""
-    uniform = ("CJK UNIFIED", "HANGUL SYLLABLE", "TANGUT", "CUNEIFORM", "EGYPTIAN", "ANATOLIAN")
+    """Characters with a case, a composition or no letter in them, but NUL, which PostgreSQL cannot hold."""
     return [
-        chr(point)
-        for point in range(1, sys.maxunicode + 1)
-        if unicodedata.category(chr(point)) not in ("Cn", "Co", "Cs")
-        and not unicodedata.name(chr(point), "").startswith(uniform)
+        character
+        for character in map(chr, range(1, sys.maxunicode + 1))
+        if unicodedata.category(character) not in ("Cn", "Co", "Cs")
+        and (
+            not character.isalpha()
+            or len({character, character.lower(), character.upper(), character.casefold()}) > 1
+            or unicodedata.decomposition(character)
+        )
+        and not unicodedata.name(character, "").startswith(("CJK COMPATIBILITY IDEOGRAPH", "SIGNWRITING"))
     ]
 
 
@@ -265,8 +269,7 @@ def spellings() -> Rows:
         *((row["channel"], row["raw_value"], row["country_code"] or None) for row in vectors_of_senders),
         *((channel, value, None) for channel in ("email", "fax") for value in AWKWARD_ADDRESSES),
         *(("phone", value, country) for value in AWKWARD_NUMBERS for country in COUNTRIES),
-        *(("email", f"x{character}Y@example.com", None) for character in characters()),
-        *(("email", f"jane@{character}.example.com", None) for character in characters()),
+        *(("email", f"x{character}Y@{character}.example.com", None) for character in characters()),
         *(("phone", f"(201) 555{character}0123", "US") for character in characters()),
     ]
 
@@ -298,7 +301,7 @@ def test_spellings(sample_on_both: Project) -> None:
         here = Counter(connection.execute(sample_on_both.compile(query)).fetchall())
     differing = sorted({row[0] for row in (here - there) + (there - here)})
     assert not differing, [values[number] for number in differing[:50]]
-    assert here.total() > 100_000
+    assert len(values) > 20_000
 
 
 def test_acceptance_case(use_database: Callable[..., None], fresh_project: Callable[[], Project]) -> None:
