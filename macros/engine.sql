@@ -93,14 +93,46 @@
     128 bits. An aggregate over rows in which each id stands once.
 #}
 {% macro order_free_digest(id) -%}
+    {{ return(adapter.dispatch('order_free_digest')(id)) }}
+{%- endmacro %}
+
+{% macro default__order_free_digest(id) -%}
     cast(count(*) as varchar)
         || '-' || cast(sum(md5_number_lower({{ id }})) as varchar)
         || '-' || cast(sum(md5_number_upper({{ id }})) as varchar)
 {%- endmacro %}
 
+{% macro postgres__order_free_digest(id) -%}
+    {#- the halves of the MD5, the last byte of each the highest, as numbers without a sign -#}
+    cast(count(*) as varchar)
+    {%- for half in ([8, 9, 10, 11, 12, 13, 14, 15], [0, 1, 2, 3, 4, 5, 6, 7]) %}
+        || '-' || cast(sum(
+        {%- for byte in half %}
+            {{ '+ ' if not loop.first }}get_byte(decode(md5({{ id }}), 'hex'), {{ byte }}) * cast({{ 256 ** loop.index0 }} as numeric)
+        {%- endfor %}
+        ) as varchar)
+    {%- endfor %}
+{%- endmacro %}
+
 {# A number from a text and the key of sizes (scripts/size_noise.py), uniform from 0 on; null without a key. #}
 {% macro keyed_number(text) -%}
+    {{ return(adapter.dispatch('keyed_number')(text)) }}
+{%- endmacro %}
+
+{% macro default__keyed_number(text) -%}
     keyed_number({{ text }})
+{%- endmacro %}
+
+{% macro postgres__keyed_number(text) -%}
+    {#- hmac() is pgcrypto's; the key is a setting of the session, so that it stands in no SQL and no log -#}
+    {%- set key = "btrim(current_setting('consented_audiences.size_key', true))" -%}
+    case
+        when length({{ key }}) >= 32
+            then cast(cast(
+                'x' || left(encode(hmac(convert_to({{ text }}, 'UTF8'), convert_to({{ key }}, 'UTF8'), 'sha256'), 'hex'), 16)
+                as bit(64)
+            ) >> 2 as bigint)
+    end
 {%- endmacro %}
 
 {% macro add_days(moment, days) -%}

@@ -6,7 +6,7 @@
 The server is Debian's; where it is missing and this runs as root, `apt-get install postgresql` comes first.
 It keeps its data in a temporary folder and listens on loopback alone, on a free port, behind a password. The
 command finds it through libpq's own variables (PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE), which
-profiles.yml reads. The exit code is the command's, or 1 when there is no server to be had.
+profiles.yml reads, and a key in CONSENTED_AUDIENCES_SIZE_KEY goes to its sessions. The exit code is the command's, or 1 when there is no server to be had.
 """
 
 import getpass
@@ -97,11 +97,24 @@ def server() -> Iterator[dict[str, str]]:
         settings = " ".join(f"-c {name}='{value}'" for name, value in SETTINGS.items())
         run("pg_ctl", "-D", data, "-l", log, "-o", f"-p {variables['PGPORT']} {settings}", "-w", "start")
         try:
-            create = [folder / "createdb", "--maintenance-db=postgres", DATABASE]
-            subprocess.run(create, check=True, env={**os.environ, **variables})
+            # in the template, so that every database of this server has it
+            extension = ["--dbname=template1", "--command=create extension pgcrypto"]
+            for command in (
+                ["psql", "--quiet", *extension],
+                ["createdb", "--maintenance-db=postgres", DATABASE],
+            ):
+                subprocess.run(
+                    [folder / command[0], *command[1:]], check=True, env={**os.environ, **variables}
+                )
             yield variables
         finally:
             run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+def key_option(key: str) -> dict[str, str]:
+    """The variable by which libpq makes the key of sizes a setting of every session."""
+    escaped = key.replace("\\", "\\\\").replace(" ", "\\ ")
+    return {"PGOPTIONS": f"-c consented_audiences.size_key={escaped}"}
 
 
 @click.command(help=__doc__, context_settings={"ignore_unknown_options": True})
@@ -109,6 +122,9 @@ def server() -> Iterator[dict[str, str]]:
 def main(command: tuple[str, ...]) -> None:
     """Run the command and exit as it does."""
     with server() as variables:
+        # the key of sizes (scripts/size_noise.py) goes to the server as a setting of each session
+        if key := os.environ.get("CONSENTED_AUDIENCES_SIZE_KEY"):
+            variables |= key_option(key)
         code = subprocess.run(command, env={**os.environ, **variables}).returncode
     sys.exit(code)
 

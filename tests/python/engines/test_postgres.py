@@ -17,8 +17,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import ROOT, Project, Rows, copy_project
-from postgres import server
+from conftest import ROOT, SIZE_KEY, Project, Rows, copy_project
+from postgres import key_option, server
 from test_acceptance import ACCEPTANCE, AS_OF
 from test_vectors import VECTORS, vectors
 
@@ -137,7 +137,7 @@ COUNTRIES = [None, "US", "GB", "AU", "IT", "RU", "BR", "JP", "KZ", "zz", ""]
 def use_database() -> Iterator[Callable[..., None]]:
     """A server of this module's own: what makes an empty database on it, which dbt and the tests then use."""
     with server() as variables, pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
+        for name, value in (variables | key_option(SIZE_KEY)).items():
             patch.setenv(name, value)
 
         def use(name: str, options: str = "") -> None:
