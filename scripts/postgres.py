@@ -6,7 +6,8 @@
 The server is Debian's; where it is missing and this runs as root, `apt-get install postgresql` comes first.
 It keeps its data in a temporary folder and listens on loopback alone, on a free port, behind a password. The
 command finds it through libpq's own variables (PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE), which
-profiles.yml reads, and a key in CONSENTED_AUDIENCES_SIZE_KEY goes to its sessions. The exit code is the command's, or 1 when there is no server to be had.
+profiles.yml reads, and a key in CONSENTED_AUDIENCES_SIZE_KEY goes to its sessions. The exit code is the
+command's, or 1 when there is no server to be had.
 """
 
 import getpass
