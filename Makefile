@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install build test incident sample benchmark attacks clean
+.PHONY: help install engines build test test-engines incident sample benchmark attacks clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -14,6 +14,13 @@ install: .venv/.installed
 .venv/.installed: requirements.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
+	touch $@
+
+# engines  installs what the other warehouses need
+engines: .venv/.engines
+
+.venv/.engines: .venv/.installed requirements-engines.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-engines.txt
 	touch $@
 
 # The key of the noise in published sizes, unless the environment has one: made once, for its owner only.
@@ -33,6 +40,10 @@ incident: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# test-engines  builds on PostgreSQL beside DuckDB and compares every row
+test-engines: engines
+	$(BIN)/python -m pytest -m engines
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install

@@ -1,7 +1,19 @@
-{# What engines spell differently, and nothing else. #}
+{#
+    What engines spell differently, and nothing else. default__ is DuckDB; a macro without a variant for an
+    engine is written in what both understand. Patterns hold no backslash, and characters beyond ASCII as
+    they are.
+#}
 
 {% macro matches(text, pattern) -%}
+    {{ return(adapter.dispatch('matches')(text, pattern)) }}
+{%- endmacro %}
+
+{% macro default__matches(text, pattern) -%}
     regexp_matches({{ text }}, {{ pattern }})
+{%- endmacro %}
+
+{% macro postgres__matches(text, pattern) -%}
+    ({{ text }} ~ ({{ pattern }}))
 {%- endmacro %}
 
 {% macro replace_matches(text, pattern, replacement) -%}
@@ -9,24 +21,66 @@
 {%- endmacro %}
 
 {% macro first_match(text, pattern) -%}
+    {{ return(adapter.dispatch('first_match')(text, pattern)) }}
+{%- endmacro %}
+
+{% macro default__first_match(text, pattern) -%}
     nullif(regexp_extract({{ text }}, {{ pattern }}), '')
 {%- endmacro %}
 
+{% macro postgres__first_match(text, pattern) -%}
+    {#- of a pattern with groups it gives what the first group holds: here, the whole -#}
+    nullif(substring({{ text }} from '(' || {{ pattern }} || ')'), '')
+{%- endmacro %}
+
 {% macro sha256_hex(text) -%}
+    {{ return(adapter.dispatch('sha256_hex')(text)) }}
+{%- endmacro %}
+
+{% macro default__sha256_hex(text) -%}
     sha256({{ text }})
 {%- endmacro %}
 
+{% macro postgres__sha256_hex(text) -%}
+    encode(sha256(convert_to({{ text }}, 'UTF8')), 'hex')
+{%- endmacro %}
+
 {% macro compose_characters(text) -%}
-    {#- Unicode normalization form C; this engine has no NFKC -#}
+    {#- Unicode normalization form C; DuckDB has no NFKC -#}
+    {{ return(adapter.dispatch('compose_characters')(text)) }}
+{%- endmacro %}
+
+{% macro default__compose_characters(text) -%}
     nfc_normalize({{ text }})
 {%- endmacro %}
 
+{% macro postgres__compose_characters(text) -%}
+    normalize({{ text }}, nfc)
+{%- endmacro %}
+
 {% macro without_accents(text) -%}
+    {{ return(adapter.dispatch('without_accents')(text)) }}
+{%- endmacro %}
+
+{% macro default__without_accents(text) -%}
     strip_accents({{ text }})
 {%- endmacro %}
 
+{% macro postgres__without_accents(text) -%}
+    {#- the combining marks of Latin, Greek and Cyrillic -#}
+    normalize(regexp_replace(normalize({{ text }}, nfd), '[{{ "\u0300-\u036f" }}]', '', 'g'), nfc)
+{%- endmacro %}
+
 {% macro base64_to_hex(text) -%}
+    {{ return(adapter.dispatch('base64_to_hex')(text)) }}
+{%- endmacro %}
+
+{% macro default__base64_to_hex(text) -%}
     lower(hex(from_base64({{ text }})))
+{%- endmacro %}
+
+{% macro postgres__base64_to_hex(text) -%}
+    encode(decode({{ text }}, 'base64'), 'hex')
 {%- endmacro %}
 
 {% macro join_distinct(text) -%}
@@ -39,16 +93,150 @@
     128 bits. An aggregate over rows in which each id stands once.
 #}
 {% macro order_free_digest(id) -%}
+    {{ return(adapter.dispatch('order_free_digest')(id)) }}
+{%- endmacro %}
+
+{% macro default__order_free_digest(id) -%}
     cast(count(*) as varchar)
         || '-' || cast(sum(md5_number_lower({{ id }})) as varchar)
         || '-' || cast(sum(md5_number_upper({{ id }})) as varchar)
 {%- endmacro %}
 
+{% macro postgres__order_free_digest(id) -%}
+    {#- the halves of the MD5, the last byte of each the highest, as numbers without a sign -#}
+    cast(count(*) as varchar)
+    {%- for half in ([8, 9, 10, 11, 12, 13, 14, 15], [0, 1, 2, 3, 4, 5, 6, 7]) %}
+        || '-' || cast(sum(
+        {%- for byte in half %}
+            {{ '+ ' if not loop.first }}get_byte(decode(md5({{ id }}), 'hex'), {{ byte }}) * cast({{ 256 ** loop.index0 }} as numeric)
+        {%- endfor %}
+        ) as varchar)
+    {%- endfor %}
+{%- endmacro %}
+
 {# A number from a text and the key of sizes (scripts/size_noise.py), uniform from 0 on; null without a key. #}
 {% macro keyed_number(text) -%}
+    {{ return(adapter.dispatch('keyed_number')(text)) }}
+{%- endmacro %}
+
+{% macro default__keyed_number(text) -%}
     keyed_number({{ text }})
 {%- endmacro %}
 
+{% macro postgres__keyed_number(text) -%}
+    {#- hmac() is pgcrypto's; the key is a setting of the session, so that it stands in no SQL and no log -#}
+    {%- set key = "btrim(current_setting('consented_audiences.size_key', true))" -%}
+    case
+        when length({{ key }}) >= 32
+            then cast(cast(
+                'x' || left(encode(hmac(convert_to({{ text }}, 'UTF8'), convert_to({{ key }}, 'UTF8'), 'sha256'), 'hex'), 16)
+                as bit(64)
+            ) >> 2 as bigint)
+    end
+{%- endmacro %}
+
 {% macro add_days(moment, days) -%}
+    {{ return(adapter.dispatch('add_days')(moment, days)) }}
+{%- endmacro %}
+
+{% macro default__add_days(moment, days) -%}
     {{ moment }} + to_days({{ days }})
+{%- endmacro %}
+
+{% macro postgres__add_days(moment, days) -%}
+    {{ moment }} + make_interval(days => {{ days }})
+{%- endmacro %}
+
+{# A cast that gives null for what it cannot read. #}
+{% macro cast_or_null(expression, data_type) -%}
+    {{ return(adapter.dispatch('cast_or_null')(expression, data_type)) }}
+{%- endmacro %}
+
+{% macro default__cast_or_null(expression, data_type) -%}
+    try_cast({{ expression }} as {{ data_type }})
+{%- endmacro %}
+
+{% macro postgres__cast_or_null(expression, data_type) -%}
+    {#- only what the cast is sure to read reaches it: its error would quote the cell -#}
+    {%- set days = [
+        '(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])', '(0[469]|11)-(0[1-9]|[12][0-9]|30)', '02-(0[1-9]|1[0-9]|2[0-8])',
+    ] -%}
+    {%- set leap_years = '([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)' -%}
+    {%- set time = '([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,6})?)?' -%}
+    {%- set offset = '(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)' -%}
+    {%- set readable = {
+        'varchar': '',
+        'boolean': '^([Tt]([Rr][Uu][Ee])?|[Ff]([Aa][Ll][Ss][Ee])?|1|0)$',
+        'integer': '^-?[0-9]{1,9}$',
+        'bigint': '^-?[0-9]{1,18}$',
+        'timestamptz': '^(?!0000)([0-9]{4}-(' ~ days | join('|') ~ ')|' ~ leap_years ~ '-02-29)([ T]' ~ time ~ offset ~ '?)?$',
+    }[data_type] -%}
+    case
+        when {{ matches('cast(' ~ expression ~ ' as text)', "'" ~ readable ~ "'") }}
+            then cast(cast({{ expression }} as text) as {{ data_type }})
+    end
+{%- endmacro %}
+
+{# The columns of what is selected from, a row each: name and type, types by DuckDB's names. #}
+{% macro columns_of(reader) -%}
+    {{ return(adapter.dispatch('columns_of')(reader)) }}
+{%- endmacro %}
+
+{% macro default__columns_of(reader) -%}
+    {{ return(run_query('describe select * from ' ~ reader).rows) }}
+{%- endmacro %}
+
+{% macro postgres__columns_of(reader) -%}
+    {#- text of a collation of its own compares as the collation says: ADS could equal ads -#}
+    {{ return(run_query(
+        "select attname, case"
+        ~ " when attcollation <> 0 and attcollation <> '\"default\"'::regcollation"
+        ~ " then 'COLLATED ' || upper(format_type(atttypid, null))"
+        ~ " when atttypid in ('text'::regtype, 'varchar'::regtype) then 'VARCHAR'"
+        ~ " when atttypid = 'timestamp'::regtype then 'TIMESTAMP'"
+        ~ " else upper(format_type(atttypid, null)) end"
+        ~ " from pg_attribute where attrelid = '" ~ reader ~ "'::regclass and attnum > 0 and not attisdropped"
+    ).rows) }}
+{%- endmacro %}
+
+{# Runs a statement that changes the catalog outside any model, so that it stands when the next model runs. #}
+{% macro run_ddl(statement) -%}
+    {{ return(adapter.dispatch('run_ddl')(statement)) }}
+{%- endmacro %}
+
+{% macro default__run_ddl(statement) -%}
+    {%- do run_query(statement) -%}
+{%- endmacro %}
+
+{% macro postgres__run_ddl(statement) -%}
+    {#- dbt rolls back what a query of the run's start leaves open -#}
+    {%- do run_query('begin; ' ~ statement ~ '; commit') -%}
+{%- endmacro %}
+
+{# Whether the engine reads files of the machine that dbt runs on. #}
+{% macro reads_files() -%}
+    {{ return(adapter.dispatch('reads_files')()) }}
+{%- endmacro %}
+
+{% macro default__reads_files() -%}
+    {{ return(true) }}
+{%- endmacro %}
+
+{% macro postgres__reads_files() -%}
+    {{ return(false) }}
+{%- endmacro %}
+
+{#
+    For a common table expression whose columns are read several times below: PostgreSQL would write each
+    expression out in every place that reads it, and there again, which grows without end.
+#}
+{% macro computed_once() -%}
+    {{ return(adapter.dispatch('computed_once')()) }}
+{%- endmacro %}
+
+{% macro default__computed_once() -%}
+{%- endmacro %}
+
+{% macro postgres__computed_once() -%}
+    materialized
 {%- endmacro %}

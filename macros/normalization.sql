@@ -256,7 +256,7 @@ normalized_identifiers as (
 {% endmacro %}
 
 {% macro normalize_addresses(relation, columns) %}
-trimmed_addresses as (
+trimmed_addresses as {{ computed_once() }} (
     select
         *,
         case
@@ -267,14 +267,14 @@ trimmed_addresses as (
     from {{ relation }}
 ),
 
-read_addresses as (
+read_addresses as {{ computed_once() }} (
     select
         *,
         channel = 'email' and {{ is_valid_email('trimmed_value', is_ascii=true) }} as is_plain_email
     from trimmed_addresses
 ),
 
-folded_addresses as (
+folded_addresses as {{ computed_once() }} (
     select
         *,
         case
@@ -320,14 +320,14 @@ record_regions as (
     where is_main_region
 ),
 {% endfor %}
-read_numbers as (
+read_numbers as {{ computed_once() }} (
     select
         *,
         {{ matches('value', "'^[+]?[0-9]+$'") }} as is_plain_number
     from {{ relation }}
 ),
 
-spelled_numbers as (
+spelled_numbers as {{ computed_once() }} (
     select
         *,
         case
@@ -339,7 +339,7 @@ spelled_numbers as (
     from read_numbers
 ),
 
-dialled as (
+dialled as {{ computed_once() }} (
     select
         spelled_numbers.*,
         record_regions.calling_code as record_calling_code,
@@ -364,7 +364,7 @@ dialled as (
         on spelled_numbers.country_code = record_regions.region_code
 ),
 
-numbered as (
+numbered as {{ computed_once() }} (
     select
         dialled.*,
         case
@@ -395,7 +395,7 @@ numbered as (
         on {{ calling_code('dialled.prefixed_digits') }} = prefixed.calling_code
 ),
 
-resolved as (
+resolved as {{ computed_once() }} (
     select
         *,
         case
@@ -412,7 +412,7 @@ resolved as (
     from numbered
 ),
 
-checked as (
+checked as {{ computed_once() }} (
     select
         *,
         -- one digit over and over is a placeholder, not a number; E.164 has room for 15 digits

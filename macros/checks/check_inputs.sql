@@ -7,8 +7,9 @@
 {% macro check_inputs() %}
     {%- if execute -%}
         {%- set faults = [] -%}
+        {%- do faults.extend(engine_faults()) -%}
         {%- do faults.extend(as_of_faults()) -%}
-        {%- do faults.extend(seed_faults()) -%}
+        {%- do faults.extend(seed_faults()) if reads_files() -%}
         {%- set readers = {} -%}
         {%- set stand_ins = {} -%}
         {%- for table in input_contract() -%}
@@ -26,9 +27,12 @@
         {%- if var('input') != 'seeds' -%}
             {%- do create_input_views(readers, stand_ins) -%}
         {%- endif -%}
-        {%- do say_policy() -%}
+        {%- if reads_files() -%}
+            {%- set seed = graph.nodes['seed.' ~ project_name ~ '.audience_policy'] -%}
+            {%- do say_policy(csv_reader(seed.original_file_path, ['setting', 'value'])) -%}
+        {%- endif -%}
         {%- do say_size_key() -%}
-        {%- do say_canaries(readers.raw_users) -%}
+        {%- do say_canaries(readers.raw_users) if readers.raw_users -%}
     {%- endif -%}
 {% endmacro %}
 
@@ -42,18 +46,35 @@
 {% macro create_input_views(readers, stand_ins) %}
     {%- for table in input_contract() -%}
         {%- if loop.first -%}
-            {%- do run_query('create schema if not exists ' ~ table.schema) -%}
+            {%- do run_ddl('create schema if not exists ' ~ table.schema) -%}
         {%- endif -%}
         {%- set columns = [] -%}
         {%- for column in table.columns.values() -%}
             {%- set cell = stand_ins.get(table.name ~ '.' ~ column.name, column.name) -%}
             {%- do columns.append('cast(' ~ cell ~ ' as ' ~ column.data_type ~ ') as ' ~ column.name) -%}
         {%- endfor -%}
-        {%- do run_query(
+        {%- do run_ddl(
             'create or replace view ' ~ table.schema ~ '.' ~ table.name
             ~ ' as select ' ~ columns | join(', ') ~ ' from ' ~ readers[table.name]
         ) -%}
     {%- endfor -%}
+{% endmacro %}
+
+{# What the session must be like, or the same rows would be decided otherwise than on another engine. #}
+{% macro engine_faults() %}
+    {%- set faults = [] -%}
+    {%- for moment in ['2019-01-01 00:00:00', '2019-07-01 00:00:00'] -%}
+        {%- set is_utc = "cast('" ~ moment ~ "' as timestamptz) = cast('" ~ moment ~ "+00:00' as timestamptz)" -%}
+        {%- if not faults and not run_query('select ' ~ is_utc).rows[0][0] -%}
+            {%- do faults.append('time zone of the session: must be UTC, since no offset means UTC') -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if not run_query("select 'a' > 'B' and lower('\u00c4') = '\u00e4'").rows[0][0] -%}
+        {%- do faults.append(
+            'database: text must sort by code point and have a case beyond ASCII (on PostgreSQL: locale C.UTF-8)'
+        ) -%}
+    {%- endif -%}
+    {{ return(faults) }}
 {% endmacro %}
 
 {% macro as_of_faults() %}
@@ -113,7 +134,11 @@
     {%- set needs_rows = table.config.meta.get('needs_rows', false) -%}
     {%- if var('input') == 'seeds' -%}
         {%- set path = 'seeds/sample/' ~ table.name ~ '.csv' -%}
-        {{ return(csv_reader(path, columns) if not csv_faults(path, columns, needs_rows)) }}
+        {{ return(csv_reader(path, columns) if reads_files() and not csv_faults(path, columns, needs_rows)) }}
+    {%- elif var('input') == 'files' and not reads_files() -%}
+        {%- set fault = 'var input: files are not read by ' ~ target.type ~ '; load them as tables, and use input: tables' -%}
+        {%- do faults.append(fault) if fault not in faults -%}
+        {{ return(none) }}
     {%- elif var('input') == 'files' -%}
         {%- set folder = var('input_path') | string -%}
         {%- if not folder or modules.re.search("[*?\\[\\]'\"\\n\\r]", folder) -%}
@@ -208,7 +233,7 @@
     {%- set meta = column.config.meta -%}
     {%- set text = 'cast(' ~ column.name ~ ' as varchar)' -%}
     {%- set is_typed = found_type == readable_types(column.data_type) | last -%}
-    {%- set readable = column.name if is_typed else 'try_cast(' ~ column.name ~ ' as ' ~ column.data_type ~ ')' -%}
+    {%- set readable = column.name if is_typed else cast_or_null(column.name, column.data_type) -%}
     {%- if column.data_type != 'varchar' and not is_typed -%}
         {%- set unreadable = readable ~ ' is null' -%}
         {%- if column.data_type in ('integer', 'bigint') -%}
@@ -260,7 +285,7 @@
 {% macro contract_faults(table, reader, stand_ins) %}
     {%- set faults = [] -%}
     {%- set found = {} -%}
-    {%- for row in run_query('describe select * from ' ~ reader).rows -%}
+    {%- for row in columns_of(reader) -%}
         {%- do found.update({row[0]: row[1]}) -%}
     {%- endfor -%}
     {%- set keys = [] -%}
@@ -312,10 +337,8 @@
 {% endmacro %}
 
 {# The policy that loosens rule 8 must be chosen, and is said aloud at every run. #}
-{% macro say_policy() %}
-    {%- set seed = graph.nodes['seed.' ~ project_name ~ '.audience_policy'] -%}
-    {%- set reader = csv_reader(seed.original_file_path, ['setting', 'value']) -%}
-    {%- set policy = run_query("select value from " ~ reader ~ " where setting = 'dual_purpose_policy'").rows -%}
+{% macro say_policy(reader) %}
+    {%- set policy = run_query('select value from ' ~ reader ~ " where setting = 'dual_purpose_policy'").rows -%}
     {%- if policy and policy[0][0] == 'separate_collection' -%}
         {%- do log(
             'dual_purpose_policy is separate_collection: a value that a user also gave for protection may be'

@@ -66,12 +66,12 @@ class Project:
         skipped = () if unit_tests else ("--exclude-resource-type", "unit_test")
         return self.dbt("build", *skipped, *arguments)
 
-    def compile(self, query: str) -> str:
+    def compile(self, query: str, *arguments: str) -> str:
         """The SQL of a query in Jinja, as dbt would run it."""
         here = Path.cwd()
         try:
             os.chdir(self.path)
-            answer = dbtRunner().invoke(["--quiet", "compile", "--inline", query])
+            answer = dbtRunner().invoke(["--quiet", "compile", "--inline", query, *arguments])
         finally:
             os.chdir(here)
         assert answer.success, answer.exception

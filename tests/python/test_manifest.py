@@ -77,6 +77,14 @@ def test_contracts(models: dict[str, Node], manifest: dict[str, Any]) -> None:
             assert checks or name == "contact_decisions", name
 
 
+def test_names_fit_every_engine(manifest: dict[str, Any]) -> None:
+    """PostgreSQL has room for 63 characters: a unit test is a relation of its own name for a moment."""
+    nodes = [*manifest["nodes"].values(), *manifest["unit_tests"].values()]
+    names = [node["name"] for node in nodes if node["resource_type"] != "test"]
+    assert len(names) > 100
+    assert [name for name in names if len(name) > 63] == []
+
+
 def test_docs_are_complete(sample: Project, models: dict[str, Node]) -> None:
     """Every model says its grain, and every column of every relation is described."""
     for name, node in models.items():

@@ -19,6 +19,7 @@ TOP_LEVEL = {
     "README.md",
     "pyproject.toml",
     "requirements.txt",
+    "requirements-engines.txt",
     "Makefile",
     "docs",
 }

@@ -68,5 +68,5 @@ select
     list_id,
     reason,
     entries,
-    cast(100.0 * entries / sum(entries) over (partition by list_id) as double) as share_percent
+    100 * cast(entries as double precision) / sum(entries) over (partition by list_id) as share_percent
 from counted
