@@ -239,7 +239,7 @@ DETOURS = {
         arguments=ASSESSMENT,
     ),
     "an assessment that somebody is shown": Detour(
-        "affected_users -> incident_dashboard: nothing may depend on the incident assessment",
+        "referenced node is private to the 'incident' group",
         {
             "models/published/_incident.yml": "exposures: [{name: incident_dashboard, type: dashboard,"
             " owner: {name: Nobody, email: nobody@example.com}, depends_on: [ref('affected_users')]}]"
