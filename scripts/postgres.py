@@ -14,6 +14,7 @@ import getpass
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     "timezone": "UTC",
     "jit": "off",  # compiling the long expressions of normalization takes longer than computing them
+    "enable_nestloop": "off",  # nobody counts the rows of a table between its making and its reading
     "fsync": "off",
 }
 
@@ -122,6 +124,7 @@ def key_option(key: str) -> dict[str, str]:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def main(command: tuple[str, ...]) -> None:
     """Run the command and exit as it does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server ends with this process, too
     with server() as variables:
         # the key of sizes (scripts/size_noise.py) goes to the server as a setting of each session
         if key := os.environ.get("CONSENTED_AUDIENCES_SIZE_KEY"):

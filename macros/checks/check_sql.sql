@@ -42,6 +42,7 @@
         ~ '|rederived_sensitivity|join_distinct|order_free_digest|keyed_noise' -%}
     {%- set literals = '(?:"[^"{]*"|\'[^\'{]*\'|[\\s,]|"[^"]*[{][0-9,]+[}][^"{]*")*' -%}
     {%- set code = modules.re.sub('(?s)\\{#.*?#\\}', ' ', code) -%}
+    {%- set code = modules.re.sub('\\{\\{ computed_once\\(\\) \\}\\}', ' ', code) -%}
     {%- set code = modules.re.sub(
         '\\{\\{ (ref\\(\'\\w+\'\\)|input_table\\(\'raw_\\w+\'\\)|previous_state\\(\'\\w+\'\\)) \\}\\}', ' jinja_relation ', code
     ) -%}

@@ -202,7 +202,7 @@ rendered_values as (
     cross join profiles
 ),
 
-gated_keys as (
+gated_keys as {{ computed_once() }} (
     select contact_id, channel, normalization_profile, {{ sha256_hex('rendered_value') }} as match_key
     from rendered_values
 ),

@@ -27,9 +27,9 @@ required_settings as (
 
 numbers as (
     select
-        max(case when setting = 'size_rounding' then try_cast(value as integer) end) as size_rounding,
-        max(case when setting = 'size_noise' then try_cast(value as integer) end) as size_noise,
-        max(case when setting = 'min_size_change' then try_cast(value as integer) end) as min_size_change
+        max(case when setting = 'size_rounding' then {{ cast_or_null('value', 'integer') }} end) as size_rounding,
+        max(case when setting = 'size_noise' then {{ cast_or_null('value', 'integer') }} end) as size_noise,
+        max(case when setting = 'min_size_change' then {{ cast_or_null('value', 'integer') }} end) as min_size_change
     from settings
 ),
 
