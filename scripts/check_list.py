@@ -1,15 +1,15 @@
-"""Dry run of an upload: what the build would make of a customer list, without the warehouse.
+"""Dry run of an upload: what a build would make of the rows of a customer list.
 
-FILE is a list as X, Meta and Google accept it: CSV in UTF-8 (.tsv: with tabs), one column per kind of
-identifier under its usual name (email, phone, as often as you like, and country for the numbers that carry
-none); or one column without a header, whose kind --channel tells; or our own table raw_list_entries. A name
-that ends in .parquet is read as Parquet.
+FILE is a list as X, Meta and Google accept it: CSV in UTF-8 (with tabs if its name ends in .tsv), one column
+per kind of identifier under its usual name: email and phone, each as often as you like, and country, for the
+numbers beside it. Or it is one column without a header, whose kind --channel tells; or our own table
+raw_list_entries, read as one upload. Parquet if its name ends in .parquet.
 
-Each identifier is normalized, and each fault named, by the very models that a build runs, on an empty
-warehouse in memory. A phone number needs its country: +, 00, or the country of its row. It is never guessed.
-No output holds a value of the file; a line that cannot be read is named by its number.
+Every identifier is normalized, and every fault named, by the models that a build runs; the warehouse is
+neither read nor written. A telephone number carries its country behind + or 00, or the country column has it;
+it is never guessed. Whether anybody is matched is not looked at. Nothing shown holds a value of the file.
 
-Exit codes: 0 some identifiers are usable, 1 none is, 2 the command or the file cannot be read.
+Exit code: 0 some identifier is usable, 1 none is, 2 the command or the file cannot be read.
 """
 
 import io
@@ -33,13 +33,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
-REPORT = "list_reports"
-GATE = "contacts_consented_for_ads"
+KEYS = "list_entry_keys"
 ENTRIES = "raw_list_entries"
-
 CHANNELS = ("email", "phone")
-OTHER = "other"
-"""Entries of our own table under a channel that no list can match."""
 
 KINDS = {
     "email": "email",
@@ -69,7 +65,21 @@ REASONS = (
     "duplicate_in_list",
     "usable",
 )
-"""In DESIGN's order. A build reads on where this ends: usable is what it counts as matched or not_matched."""
+"""In DESIGN's order, as far as an upload alone can tell: what a build counts as matched or not_matched is
+usable here, except for the rows of our own table under a channel that no list has."""
+
+COUNTS = """
+    select
+        case when channel in ('email', 'phone') then channel else 'other' end as channel,
+        entry_fault,
+        count(*) as entries,
+        count(match_key) as keyed_entries,
+        -- half of a SHA-256 tells keys apart in a quarter of the memory
+        count(distinct cast(left(match_key, 32) as uuid)) as keys
+    from {keys}
+    group by all
+    order by all
+"""
 
 
 class Refused(click.ClickException):
@@ -117,12 +127,11 @@ class Layout:
 
 
 def compile_models() -> list[Relation]:
-    """Have dbt compile what the report on a list is made of, for a warehouse in memory.
+    """Have dbt compile the models from the input to the keys of a list's entries, for a warehouse in memory.
 
     Returns:
-        The relations in the order in which they can be created: policy seeds from their files, input
-        tables without rows, the gate without rows too, and the models from there to the report. What
-        one model reads is a view, what several read is a table.
+        The relations in the order in which they can be created: policy seeds from their files, input tables
+        without rows, models as views.
 
     Raises:
         Refused: the project does not compile.
@@ -130,26 +139,22 @@ def compile_models() -> list[Relation]:
     with tempfile.TemporaryDirectory() as target:
         manifest = _compiled_manifest(Path(target))
     nodes = manifest["nodes"] | manifest["sources"]
-    by_name = {
-        node["name"]: unique_id for unique_id, node in nodes.items() if node["resource_type"] == "model"
-    }
-    parents: dict[str, list[str]] = {}  # filled in the order of creation
+    creations: dict[str, Relation] = {}
 
-    def walk(unique_id: str) -> None:
-        if unique_id not in parents:
-            is_model = nodes[unique_id]["resource_type"] == "model" and unique_id != by_name[GATE]
-            above = nodes[unique_id]["depends_on"]["nodes"] if is_model else []
-            for parent in above:
-                walk(parent)
-            parents[unique_id] = above
+    def create(unique_id: str) -> None:
+        node = nodes[unique_id]
+        for parent in node["depends_on"]["nodes"] if node["resource_type"] == "model" else []:
+            create(parent)
+        creations.setdefault(unique_id, _relation(node))
 
-    walk(by_name[REPORT])
-    read = [parent for above in parents.values() for parent in above]
-    return [_relation(nodes[unique_id], read.count(unique_id)) for unique_id in parents]
+    for unique_id, node in nodes.items():
+        if node["resource_type"] == "model" and node["name"] == KEYS:
+            create(unique_id)
+    return list(creations.values())
 
 
 def _compiled_manifest(target: Path) -> dict[str, Any]:
-    """Run `dbt compile` up to the report and down from the gate; everything it writes goes to a folder."""
+    """Run `dbt compile` for the keys and what they are made of; everything it writes goes to a folder."""
     here, warehouse = Path.cwd(), os.environ.get("CONSENTED_AUDIENCES_WAREHOUSE")
     os.environ["CONSENTED_AUDIENCES_WAREHOUSE"] = ":memory:"
     try:
@@ -157,14 +162,14 @@ def _compiled_manifest(target: Path) -> dict[str, Any]:
             answer = dbtRunner().invoke(
                 [
                     *("--quiet", "--log-level-file", "none", "--log-path", str(target)),
-                    *("compile", "--select", f"+{REPORT}", "--exclude", f"+{GATE}"),
-                    *("--indirect-selection", "empty", "--no-introspect", "--no-populate-cache"),
-                    *("--vars", '{"input": "tables"}', "--target", "dev", "--target-path", str(target)),
+                    *("compile", "--select", f"+{KEYS}", "--indirect-selection", "empty"),
+                    *("--no-introspect", "--no-populate-cache", "--vars", '{"input": "tables"}'),
+                    *("--target", "dev", "--target-path", str(target)),
                     *("--project-dir", str(ROOT), "--profiles-dir", str(ROOT)),
                 ]
             )
     finally:
-        os.chdir(here)
+        os.chdir(here)  # dbt goes to the project
         if warehouse is None:
             del os.environ["CONSENTED_AUDIENCES_WAREHOUSE"]
         else:
@@ -175,26 +180,26 @@ def _compiled_manifest(target: Path) -> dict[str, Any]:
     return manifest
 
 
-def _relation(node: dict[str, Any], readers: int) -> Relation:
-    """Write the statement that creates one relation."""
+def _relation(node: dict[str, Any]) -> Relation:
+    """Write the statements that create one relation."""
     name = node["relation_name"]
     if node["resource_type"] == "seed":
-        types = node["config"]["column_types"]
         path = ROOT / node["original_file_path"]
-        creation = f"create table {name} as from {_read_csv(path, types, ',', True)}"
-    elif node.get("compiled_code"):
-        creation = f"create {'table' if readers > 1 else 'view'} {name} as {node['compiled_code']}"
-    else:  # an input, or the gate
+        body = f"table {name} as from {_read_csv(path, node['config']['column_types'], ',', True)}"
+    elif node["resource_type"] == "source":
         columns = [f"{column['name']} {column['data_type']}" for column in node["columns"].values()]
-        creation = f"create table {name} ({', '.join(columns)})"
-    return Relation(node["name"], name, f"create schema if not exists {node['schema']}; {creation}")
+        body = f"table {name} ({', '.join(columns)})"
+    else:
+        body = f"view {name} as {node['compiled_code']}"
+    return Relation(node["name"], name, f"create schema if not exists {node['schema']}; create {body}")
 
 
 def _read_csv(path: Path, types: dict[str, str], delimiter: str, has_header: bool) -> str:
     """Read a CSV file in DuckDB without its sniffer, as macros/checks/check_inputs.sql does."""
     columns = ", ".join(f"'{name}': '{data_type}'" for name, data_type in types.items())
+    quoted = str(path).replace("'", "''")
     return (
-        f"read_csv('{path}', columns = {{{columns}}}, header = {has_header}, auto_detect = false,"
+        f"read_csv('{quoted}', columns = {{{columns}}}, header = {has_header}, auto_detect = false,"
         f" delim = '{delimiter}', quote = '\"', escape = '\"', nullstr = '', strict_mode = true)"
     )
 
@@ -202,35 +207,35 @@ def _read_csv(path: Path, types: dict[str, str], delimiter: str, has_header: boo
 # -- the file ----------------------------------------------------------------------------------
 
 
-def layout_of(names: list[str], has_header: bool = True) -> Layout:
+def layout_of(names: list[str]) -> Layout:
     """Find the identifiers of a file by its header.
 
     Raises:
-        Refused: a column reads as a value, none holds an identifier, or one is there twice that may
-            be there once.
+        Refused: a name reads as a value, no column holds identifiers, or one is there twice that may be
+            there once.
     """
     for position, name in enumerate(names):
         if VALUE.search(name):
             raise Refused(
-                f"line 1: column {position + 1} reads as a value and not as a name;"
+                f"header: column {position + 1} reads as a value and not as a name;"
                 " for one column without a header, say --channel"
             )
     plain = [name.strip(csv_checks.PADDING).casefold() for name in names]
-    if {"channel", "identifier"} <= set(plain):
-        layout = Layout(names, [name if name in ENTRY_COLUMNS else None for name in plain])
+    if {"channel", "identifier"} <= {*plain}:
+        kinds = [name if name in ENTRY_COLUMNS else None for name in plain]
         once = ENTRY_COLUMNS
     else:
-        layout = Layout(names, [KINDS.get(name.replace("_", " ")) for name in plain])
+        kinds = [KINDS.get(name.replace("_", " ")) for name in plain]
         once = ("country",)
-        if not {*layout.kinds} & {*CHANNELS}:
+        if not {*kinds} & {*CHANNELS}:
             raise Refused(
-                "line 1: no column is called email or phone, nor are there channel and identifier;"
+                "header: no column is called email or phone, nor are there channel and identifier;"
                 " for one column without a header, say --channel"
             )
     for kind in once:
-        if layout.kinds.count(kind) > 1:
-            raise Refused(f"line 1: more than one column {kind}")
-    return layout
+        if kinds.count(kind) > 1:
+            raise Refused(f"header: more than one column {kind}")
+    return Layout(names, kinds)
 
 
 def headerless_layout(first: list[str], channel: str) -> Layout:
@@ -240,9 +245,9 @@ def headerless_layout(first: list[str], channel: str) -> Layout:
         Refused: there are more columns, or the first line is a header after all.
     """
     if len(first) > 1:
-        raise Refused("line 1: more than one column, which needs a header; --channel is for one without")
+        raise Refused("line 1: more than one cell, which needs a header; --channel is for one without")
     if first[0].strip(csv_checks.PADDING).casefold().replace("_", " ") in KINDS:
-        raise Refused("line 1: this is a header; --channel is for a file without one")
+        raise Refused("line 1: a header; --channel is for a file without one")
     return Layout([channel], [channel], has_header=False)
 
 
@@ -274,15 +279,19 @@ def load_csv(connection: duckdb.DuckDBPyConnection, path: Path, channel: str | N
     return layout
 
 
-def load_parquet(connection: duckdb.DuckDBPyConnection, path: Path, bar: Progress) -> Layout:
+def load_parquet(
+    connection: duckdb.DuckDBPyConnection, path: Path, channel: str | None, bar: Progress
+) -> Layout:
     """Read the identifiers of a Parquet file into the table `cells`.
 
     Raises:
         Refused: the file is no Parquet, or no list.
     """
+    if channel:
+        raise Refused("--channel is for a file without a header, and Parquet has one")
     if unsafe := csv_checks.path_fault(str(path)):
         raise Refused(unsafe)
-    if not path.is_file():
+    if not path.is_file() or path.is_symlink():
         raise Refused("missing file, or not a regular one")
     reader = f"read_parquet('{path}')"
     try:
@@ -301,39 +310,28 @@ def load_parquet(connection: duckdb.DuckDBPyConnection, path: Path, bar: Progres
 def _load(connection: duckdb.DuckDBPyConnection, layout: Layout, reader: str, bar: Progress) -> None:
     """Keep of a file what its layout reads, under the numbers of the columns."""
     columns = ", ".join(f'"{position}"' for position, kind in enumerate(layout.kinds) if kind)
-    try:
-        run(connection, bar, "loading", f"create table cells as select {columns} from {reader}")
-    except duckdb.Error as error:  # its text may quote a cell
-        raise Refused(f"the file cannot be read to its end ({type(error).__name__})") from None
+    run(connection, bar, "loading", f"create table cells as select {columns} from {reader}")
 
 
 def entries_of(layout: Layout) -> str:
-    """Select the file's identifiers as rows of raw_list_entries, with one upload per channel.
+    """Select the file's identifiers as rows of raw_list_entries.
 
-    A cell without anything is no identifier, but in our own table it is a row all the same, which the
-    build reports. Country codes are written small or large on the platforms, and as in ISO 3166 with us.
+    A cell without anything is no identifier, but a row of our own table without one is a row that a build
+    reports. Our country codes are those of ISO 3166-1; the platforms take them in small letters, too.
     """
-    position = {kind: f'"{position}"' for position, kind in enumerate(layout.kinds)}
+    columns = {kind: f'"{position}"' for position, kind in enumerate(layout.kinds)}
+    entry = "select 'upload' as upload_id, cast(0 as bigint) as row_number,"
     if layout.is_entries_table:
-        channel = position["channel"]
-        country = position.get("country_code", "null")
-        return f"""
-            select
-                case when {channel} in {CHANNELS} then {channel} else '{OTHER}' end as upload_id,
-                cast(0 as bigint) as row_number, {channel} as channel, {position["identifier"]} as identifier,
-                cast({country} as varchar) as country_code
-            from cells
-        """
-    country = f"upper(trim({position['country']}))" if "country" in position else "cast(null as varchar)"
+        country = columns.get("country_code", "cast(null as varchar)")
+        return (
+            f"{entry} {columns['channel']} as channel, {columns['identifier']} as identifier,"
+            f" {country} as country_code from cells"
+        )
+    country = f"upper(trim({columns['country']}))" if "country" in columns else "cast(null as varchar)"
     return " union all ".join(
-        f"""
-            select
-                '{kind}' as upload_id, cast(0 as bigint) as row_number, '{kind}' as channel,
-                "{column}" as identifier, {country} as country_code
-            from cells
-            where "{column}" <> ''
-        """
-        for column, kind in enumerate(layout.kinds)
+        f"""{entry} '{kind}' as channel, "{position}" as identifier, {country} as country_code
+        from cells where "{position}" <> ''"""
+        for position, kind in enumerate(layout.kinds)
         if kind in CHANNELS
     )
 
@@ -376,68 +374,57 @@ def check_list(
     Raises:
         Refused: the file cannot be read as a list.
     """
+    inputs = {
+        "raw_audience_lists": (
+            "select 'list' as list_id, 'tailored' as list_kind, ? as normalization_profile, ? as is_hashed",
+            [profile, is_hashed],
+        ),
+        "raw_list_uploads": (
+            "select 'upload' as upload_id, 'list' as list_id, 'append' as operation,"
+            " timestamptz 'epoch' as uploaded_at",
+            [],
+        ),
+    }
     with warehouse() as connection:
-        is_parquet = path.suffix.lower() == ".parquet"
-        if is_parquet and channel:
-            raise Refused("--channel is for a file without a header, which Parquet always has")
-        layout = (
-            load_parquet(connection, path, bar) if is_parquet else load_csv(connection, path, channel, bar)
-        )
-        (rows,) = connection.execute("select count(*) from cells").fetchone() or (0,)
-        # a list per channel: the report is per list
-        filled = {
-            "raw_audience_lists": """
-                select
-                    unnest($lists) as list_id, 'tailored' as list_kind,
-                    $profile as normalization_profile, $is_hashed as is_hashed
-            """,
-            "raw_list_uploads": """
-                select
-                    unnest($lists) as upload_id, upload_id as list_id, 'append' as operation,
-                    timestamptz 'epoch' as uploaded_at
-            """,
-        }
-        values = {"lists": [*CHANNELS, OTHER], "profile": profile, "is_hashed": is_hashed}
+        if path.suffix.lower() == ".parquet":
+            layout = load_parquet(connection, path, channel, bar)
+        else:
+            layout = load_csv(connection, path, channel, bar)
+        ((rows,),) = run(connection, bar, "counting rows", "select count(*) from cells")
         for model in models:
             if model.name == ENTRIES:
-                connection.execute(f"create view {model.relation_name} as {entries_of(layout)}")
+                schema = model.creation.split(";")[0]
+                connection.execute(f"{schema}; create view {model.relation_name} as {entries_of(layout)}")
             else:
-                run(connection, bar, model.name.replace("_", " "), model.creation)
-            if model.name in filled:
-                query = filled[model.name]
-                used = {name: value for name, value in values.items() if f"${name}" in query}
-                connection.execute(f"insert into {model.relation_name} by name {query}", used)
-        report = next(model for model in models if model.name == REPORT)
-        counts = run(
-            connection, bar, "counting", f"select list_id, reason, entries from {report.relation_name}"
-        )
-    return report_of(profile, is_hashed, rows, layout, counts)
-
-
-def report_of(
-    profile: str, is_hashed: bool, rows: int, layout: Layout, counts: list[tuple[str, str, int]]
-) -> dict[str, Any]:
-    """Put the rows of list_reports into words that a dry run can vouch for: nothing is matched yet."""
-    channels: dict[str, dict[str, int]] = {channel: {} for channel in (*CHANNELS, OTHER)}
-    for channel, reason, entries in counts:
-        if reason == "not_matched":
-            reason = "unknown_channel" if channel == OTHER else "usable"
-        channels[channel][reason] = entries
-    identifiers = sum(sum(reasons.values()) for reasons in channels.values())
-    usable = sum(reasons.get("usable", 0) for reasons in channels.values())
+                connection.execute(model.creation)
+            if model.name in inputs:
+                query, values = inputs[model.name]
+                connection.execute(f"insert into {model.relation_name} by name {query}", values)
+        (keys,) = [model.relation_name for model in models if model.name == KEYS]
+        counts = run(connection, bar, "normalizing and counting", COUNTS.format(keys=keys))
+    channels: dict[str, dict[str, int]] = {}
+    for name, fault, entries, keyed_entries, distinct_keys in counts:
+        found = channels.setdefault(name, {})
+        if fault:
+            found[fault] = entries
+        else:
+            found["unknown_channel"] = entries - keyed_entries
+            found["duplicate_in_list"] = keyed_entries - distinct_keys
+            found["usable"] = distinct_keys
+    identifiers = sum(sum(found.values()) for found in channels.values())
+    usable = sum(found.get("usable", 0) for found in channels.values())
     return {
         "profile": profile,
         "is_hashed": is_hashed,
         "rows": rows,
         "identifiers": identifiers,
         "usable": usable,
-        "usable_percent": 100 * usable / identifiers if identifiers else 0.0,
+        "usable_percent": round(100 * usable / identifiers, 2) if identifiers else 0.0,
         "channels": {
-            channel: {reason: reasons[reason] for reason in sorted(reasons, key=REASONS.index)}
-            for channel, reasons in channels.items()
-            if reasons
+            name: {reason: found[reason] for reason in REASONS if found.get(reason)}
+            for name, found in channels.items()
         },
-        "ignored_columns": layout.ignored(),
+        "ignored_columns": layout.ignored() if rows else [],
     }
 
 
@@ -488,8 +475,18 @@ def watch(bar: Progress, label: str, work: Callable[[], Any], percent: Callable[
 
 
 def run(connection: duckdb.DuckDBPyConnection, bar: Progress, label: str, sql: str) -> list[tuple[Any, ...]]:
-    """Run a statement under a progress bar."""
-    return watch(bar, label, lambda: connection.execute(sql).fetchall(), connection.query_progress)
+    """Run a statement under a progress bar.
+
+    Raises:
+        Refused: it fails. The text of DuckDB's error may quote a cell and is not repeated.
+    """
+    try:
+        rows: list[tuple[Any, ...]] = watch(
+            bar, label, lambda: connection.execute(sql).fetchall(), connection.query_progress
+        )
+    except duckdb.Error as error:
+        raise Refused(f"{label}: DuckDB gave up ({type(error).__name__})") from None
+    return rows
 
 
 def profiles() -> list[str]:
