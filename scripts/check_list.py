@@ -421,7 +421,7 @@ def check_list(
         "usable": usable,
         "usable_percent": round(100 * usable / identifiers, 2) if identifiers else 0.0,
         "channels": {
-            name: {reason: found[reason] for reason in REASONS if found.get(reason)}
+            name: {reason: found[reason] for reason in sorted(found, key=REASONS.index) if found[reason]}
             for name, found in channels.items()
         },
         "ignored_columns": layout.ignored() if rows else [],
