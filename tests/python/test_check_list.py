@@ -283,18 +283,18 @@ def test_refuses_a_misused_channel(run: Callable[..., Result], tmp_path: Path) -
 
 
 def test_refuses_broken_parquet(run: Callable[..., Result], tmp_path: Path) -> None:
-    """What is no Parquet, what is cut off, what is not text."""
+    """What is no Parquet, what is no text within, and what is of another type."""
     no_parquet = run(ROW, name="list.parquet")
     duckdb.sql(f"copy (select '{CANARY}' as email from range(9)) to '{tmp_path}/a.parquet'")
     whole = (tmp_path / "a.parquet").read_bytes()
-    cut_off = run(whole.replace(CANARY.encode(), b"\xff" * len(CANARY)), name="list.parquet")
+    not_text = run(whole.replace(b"@example", b"@exam\xffle"), name="list.parquet")
     duckdb.sql(f"copy (select 12015550147 as phone, '{CANARY}' as email) to '{tmp_path}/b.parquet'")
     number = run((tmp_path / "b.parquet").read_bytes(), name="list.parquet")
-    for answer in (no_parquet, cut_off, number):
+    for answer in (no_parquet, not_text, number):
         assert answer.exit_code == 2
         shows_nothing(answer)
     assert "cannot be read as Parquet" in no_parquet.stderr
-    assert "DuckDB gave up" in cut_off.stderr
+    assert "DuckDB gave up" in not_text.stderr
     assert "column phone: BIGINT, where text is expected" in number.stderr
 
 
