@@ -56,8 +56,9 @@ BUFFER = 1 << 20  # bytes per read
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 UNSAFE_IN_PATH = re.compile(r"['\"\x00-\x1f\x7f*?\[]")
-CELL = re.compile(r'(?:"(?:[^"]++|"")*+"|[^",\r\n]*+)(,|\Z)')  # RFC 4180, section 2.5 to 2.7
-RECORD = re.compile(r'(?:"(?:[^"]++|"")*+"|[^",\r\n]*+)(?:,(?:"(?:[^"]++|"")*+"|[^",\r\n]*+))*+')
+WRITTEN = {sign: rf'(?:"(?:[^"]++|"")*+"|[^"{sign}\r\n]*+)' for sign in ",\t"}  # RFC 4180, section 2.5 to 2.7
+CELL = {sign: re.compile(rf"{cell}({sign}|\Z)") for sign, cell in WRITTEN.items()}
+RECORD = {sign: re.compile(rf"{cell}(?:{sign}{cell})*+") for sign, cell in WRITTEN.items()}
 PADDING = " \t\u00a0\u200b\u200c\u200d\u2060\ufeff"  # seen around header names in exports
 DELIMITERS = {";": "a semicolon", "|": "a vertical bar", "\t": "a tab"}
 ENDINGS = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
@@ -67,6 +68,10 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+
+
+class UnreadableFile(Exception):
+    """A file that cannot be read, or not to its first record; the text is a rule, never a content."""
 
 
 class UnreadableLine(Exception):
@@ -188,30 +193,89 @@ def csv_columns(path: str, columns: list[str], optional: list[str]) -> list[str]
 
 def _faults(path: str, columns: list[str], must_have_rows: bool) -> Iterator[str]:
     """Yield the faults of the path, then of the encoding, then of header and rows."""
-    if UNSAFE_IN_PATH.search(path) or ".." in Path(path).name:
-        # The path goes into COPY ... FROM '...', and DuckDB expands patterns in it.
-        yield "the path has a quote, a line end, a control character, '..' or a pattern character"
-        return
+    try:
+        with open_text(path) as stream:
+            yield from _record_faults(stream, columns, must_have_rows)
+    except UnreadableFile as error:
+        yield str(error)
+
+
+@contextmanager
+def open_text(path: str) -> Iterator[BinaryIO]:
+    """Open a regular file of UTF-8 text behind the one byte order mark it may have.
+
+    Raises:
+        UnreadableFile: the path could be read as another, the file cannot be opened, is in another
+            encoding or empty, or fails while it is read.
+    """
+    if unsafe := path_fault(path):
+        raise UnreadableFile(unsafe)
     try:
         stream = _open_regular(path)
     except FileNotFoundError:
-        yield "missing file: nothing is at this path"
-        return
+        raise UnreadableFile("missing file: nothing is at this path") from None
     except IsADirectoryError:
-        yield "not a regular file (a directory, symbolic link, FIFO or device)"
-        return
+        raise UnreadableFile("not a regular file (a directory, symbolic link, FIFO or device)") from None
     except OSError as error:
-        yield f"the file cannot be opened ({type(error).__name__})"
-        return
+        raise UnreadableFile(f"the file cannot be opened ({type(error).__name__})") from None
     with stream:
         try:
-            fault = _encoding_fault(stream)
-            if fault:
-                yield fault
-            else:
-                yield from _record_faults(stream, columns, must_have_rows)
+            if fault := _encoding_fault(stream):
+                raise UnreadableFile(fault)
+            yield stream
         except OSError as error:
-            yield f"the file cannot be read to its end ({type(error).__name__})"
+            raise UnreadableFile(f"the file cannot be read to its end ({type(error).__name__})") from None
+
+
+def path_fault(path: str) -> str | None:
+    """Say whether a path could be taken for several, or for other SQL: it goes into COPY ... FROM '...',
+    and DuckDB expands patterns in it."""
+    if UNSAFE_IN_PATH.search(path) or ".." in Path(path).name:
+        return "the path has a quote, a line end, a control character, '..' or a pattern character"
+    return None
+
+
+def first_record(path: str, delimiter: str) -> list[str]:
+    """Read the cells of the first record of a file that may have any header, or none.
+
+    Args:
+        path: the file.
+        delimiter: a comma or a tab.
+
+    Raises:
+        UnreadableFile: there is none that can be read.
+    """
+    with standard_cell_limit(), open_text(path) as stream:
+        lines = Lines(stream, 1)
+        try:
+            record = next(csv.reader(lines, strict=True, delimiter=delimiter))
+        except csv.Error as error:
+            rule = _parser_rule(str(error), "".join(lines.record), spans_lines=len(lines.record) > 1)
+            raise UnreadableFile(f"line 1: {rule}") from None
+        except UnreadableLine as error:
+            raise UnreadableFile(f"line 1: {error}") from None
+    if len("".join(lines.record).encode()) >= lines.longest:
+        raise UnreadableFile("line 1: a record longer than a header can be")
+    if not record:
+        raise UnreadableFile("line 1: a blank line")
+    return record
+
+
+def list_faults(stream: BinaryIO, first: list[str], labels: list[str], delimiter: str) -> list[str]:
+    """Say what keeps the rest of a file from being plain RFC 4180, as ``csv_faults`` does.
+
+    Args:
+        stream: the file, from ``open_text``.
+        first: its ``first_record``, whether that is a header or not.
+        labels: what messages call the columns, as many as ``first`` has cells.
+        delimiter: a comma or a tab.
+
+    Raises:
+        OSError: the file cannot be read to its end.
+    """
+    with standard_cell_limit():
+        faults = _record_faults(stream, first, False, labels, delimiter)
+        return list(islice(faults, FAULTS_SHOWN))
 
 
 def _open_regular(path: str) -> BinaryIO:
@@ -247,16 +311,26 @@ def _encoding_fault(stream: BinaryIO) -> str | None:
     return None
 
 
-def _record_faults(stream: BinaryIO, columns: list[str], must_have_rows: bool) -> Iterator[str]:
+def _record_faults(
+    stream: BinaryIO,
+    columns: list[str],
+    must_have_rows: bool,
+    labels: list[str] | None = None,
+    delimiter: str = ",",
+) -> Iterator[str]:
     """Yield the faults of header and rows. A fault of the syntax is the last: nothing after it is
-    certain to be where it seems to be."""
+    certain to be where it seems to be. Messages call the columns by their labels, if they have any."""
     lines = Lines(stream, len(columns))
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     width = len(columns)
+    located = partial(_located, labels=labels or columns, cell_pattern=CELL[delimiter])
     start = 1
     try:
         header = next(reader)
-        fault = _header_fault(header, "".join(lines.record), columns, lines, reader)
+        if labels is None:
+            fault = _header_fault(header, "".join(lines.record), columns, lines, reader)
+        else:  # the columns may be somebody's record, of which a comparison could show a part
+            fault = None if header == columns else "not what was read before: the file changed"
         if fault:
             yield f"line 1: {fault}"
             return
@@ -287,9 +361,9 @@ def _record_faults(stream: BinaryIO, columns: list[str], must_have_rows: bool) -
                 elif fault := _end_fault(text, newline):
                     yield f"{_lines(start, reader.line_num)}: {fault}"
                     return
-                elif not RECORD.fullmatch(text.rstrip("\r\n")):
+                elif not RECORD[delimiter].fullmatch(text.rstrip("\r\n")):
                     rule = "a quote inside a cell that is not quoted"
-                    yield _located(start, reader.line_num, text, columns, rule)
+                    yield located(start, reader.line_num, text, rule)
                     return
             record.clear()
             start = reader.line_num + 1
@@ -299,11 +373,11 @@ def _record_faults(stream: BinaryIO, columns: list[str], must_have_rows: bool) -
         text = "".join(lines.record)
         hint = _delimiter_fault(text, columns) if start == 1 else None
         rule = hint or _parser_rule(str(error), text, spans_lines=reader.line_num > start)
-        yield _located(start, reader.line_num, text, columns, rule)
+        yield located(start, reader.line_num, text, rule)
     except UnreadableLine as error:
         # The parser counts the lines it was given; a line refused here comes after them.
         end = max(start, start + len(lines.record) - 1)
-        yield _located(start, end, "".join(lines.record), columns, str(error))
+        yield located(start, end, "".join(lines.record), str(error))
 
 
 def _row_fault(cells: int, text: str, width: int) -> str | None:
@@ -363,16 +437,18 @@ def _lines(start: int, end: int) -> str:
     return f"line {start}" if end <= start else f"lines {start} to {end}"
 
 
-def _located(start: int, end: int, text: str, columns: list[str], rule: str) -> str:
+def _located(
+    start: int, end: int, text: str, rule: str, labels: list[str], cell_pattern: re.Pattern[str]
+) -> str:
     """Put line and column before a rule: the column is the first cell that is not well-formed."""
     where = _lines(start, end)
     cell = position = 0
-    while (match := CELL.match(text, position)) and match[1]:
+    while (match := cell_pattern.match(text, position)) and match[1]:
         if match.end() - position > CELL_LIMIT and _is_too_long(match[0][:-1]):
             break
         cell, position = cell + 1, match.end()
-    if start > 1 and cell < len(columns):
-        where += f", column {columns[cell]}"
+    if start > 1 and cell < len(labels):
+        where += f", column {labels[cell]}"
     return f"{where}: {rule}"
 
 
