@@ -40,7 +40,7 @@ estimated as (
 split as (
     select list_id, reason, entries, false as is_about_people
     from list_reports
-    where reason not in ('matched', 'not_matched')
+    where reason <> 'matched' and reason <> 'not_matched'
 
     union all
 
