@@ -148,7 +148,7 @@ ATTACKS = [
         "noise",
     ),
     Attack(
-        "The same, padded to where the noise has its middle",
+        "The same rounding edge, padded to where the noise has its middle",
         "is a member",
         lambda shift: [with_target([own("a", 0, LARGE - 1 + shift)])],
         TIPS,
@@ -170,7 +170,7 @@ ATTACKS = [
         "noise",
     ),
     Attack(
-        "The same, padded to where the noise has its middle",
+        "The same minimum size, padded to where the noise has its middle",
         "is a member",
         lambda shift: [with_target([own("a", 0, MINIMUM - 1 + shift)])],
         "bool_or(list_status = 'serving')",

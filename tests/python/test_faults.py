@@ -41,7 +41,8 @@ def test_gate_without_its_purpose_condition(copy_of_sample: Project) -> None:
         CONTACTS,
         "            purposes.is_usable_for_matching\n"
         "            and purposes.is_assignable\n"
-        "            and purposes.purpose_class not in ('unknown', 'security'),\n"
+        "            and purposes.purpose_class <> 'unknown'\n"
+        "            and purposes.purpose_class <> 'security',\n"
         "            false\n",
         "            true, false\n",
     )

@@ -25,7 +25,8 @@ purposed as (
         coalesce(
             purposes.is_usable_for_matching
             and purposes.is_assignable
-            and purposes.purpose_class not in ('unknown', 'security'),
+            and purposes.purpose_class <> 'unknown'
+            and purposes.purpose_class <> 'security',
             false
         ) as is_usable_for_matching,
         contacts.collected_at,
