@@ -294,10 +294,11 @@ def test_spellings(sample_on_both: Project, tmp_path: Path) -> None:
     load("spellings", columns, values)
     file = tmp_path / "spellings.json"
     file.write_text(json.dumps([dict(zip(columns, row, strict=True)) for row in values]))
-    there = Counter(rows(sample_on_both.compile(query, *TARGET)))
+    here_sql, there_sql = sample_on_both.compile(query), sample_on_both.compile(query, *TARGET)
+    there = Counter(rows(there_sql))
     with duckdb.connect(str(sample_on_both.warehouse), read_only=True) as connection:
         connection.execute(f"create temp table spellings as from read_json('{file}', columns = {columns})")
-        here = Counter(connection.execute(sample_on_both.compile(query)).fetchall())
+        here = Counter(connection.execute(here_sql).fetchall())
     differing = sorted({row[0] for row in (here - there) + (there - here)})
     assert not differing, [values[number] for number in differing[:50]]
     assert len(values) > 20_000
