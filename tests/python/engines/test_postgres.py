@@ -355,7 +355,7 @@ def test_bad_tables_are_refused(
         [("p1", "P", "ACTIVE")],
     )
     tables = {"input": "tables", "input_schema": "landing"}
-    run = fresh_project().dbt("run", *TARGET, "--vars", json.dumps(tables))
+    run = fresh_project().build(*TARGET, "--vars", json.dumps(tables))
     assert not run.success
     for fault in (
         "raw_users.created_at: 6 rows in which it cannot be read as timestamptz",
@@ -370,7 +370,7 @@ def test_bad_tables_are_refused(
 def test_files_are_refused(use_database: Callable[..., None], fresh_project: Callable[[], Project]) -> None:
     """PostgreSQL does not read the files of dbt's machine, and says so."""
     use_database("files")
-    run = fresh_project().dbt("run", *TARGET, "--vars", json.dumps({"input": "files", "input_path": "x"}))
+    run = fresh_project().build(*TARGET, "--vars", json.dumps({"input": "files", "input_path": "x"}))
     assert not run.success
     assert "var input: files are not read by postgres; load them as tables" in run.output
 
@@ -389,11 +389,11 @@ def test_sessions_that_decide_otherwise_are_refused(
     time_zone: str,
     fault: str | None,
     use_database: Callable[..., None],
-    sample_on_both: Project,
+    fresh_project: Callable[[], Project],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A session in another time zone, or a database with another order of text, is named as the fault."""
     use_database("session", f"template template0 {locale}")
     monkeypatch.setenv("PGTZ", time_zone)
-    faults = sample_on_both.compile("{{ engine_faults() }}", *TARGET)
+    faults = fresh_project().compile("{{ engine_faults() }}", *TARGET)
     assert fault in faults if fault else faults == "[]"
