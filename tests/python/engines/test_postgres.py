@@ -395,5 +395,5 @@ def test_sessions_that_decide_otherwise_are_refused(
     """A session in another time zone, or a database with another order of text, is named as the fault."""
     use_database("session", f"template template0 {locale}")
     monkeypatch.setenv("PGTZ", time_zone)
-    faults = fresh_project().compile("{{ engine_faults() }}", *TARGET)
+    faults = fresh_project().compile("{{ engine_faults() if execute }}", *TARGET)
     assert fault in faults if fault else faults == "[]"
