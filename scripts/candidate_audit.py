@@ -26,40 +26,29 @@ NAMED_LIKE_AN_IDENTIFIER = re.compile(
 )
 PERSONAL = re.compile(r"(^|_)(user_id|engagement_id)$")
 
-DELIVERED_MEMBERS = """
-    create temp view delivered_members as
+MEMBERS_OF = """
+    create temp view {view} as
     select
         'tailored' as list_kind, 'ads.audience_matching.tailored' as data_use, list_id, advertiser_id,
-        cast(null as varchar) as partner_id, user_id, matched_email, matched_phone, first_matched_at, valid_until
-    from delivery.delivery.tailored_audience_members
+        cast(null as varchar) as partner_id, user_id, matched_email, matched_phone, first_matched_at,
+        valid_until
+    from {schema}.tailored_audience_members
     union all
     select
         'partner' as list_kind, 'ads.audience_matching.partner' as data_use, list_id, advertiser_id,
         partner_id, user_id, matched_email, matched_phone, first_matched_at, valid_until
-    from delivery.delivery.partner_audience_members
+    from {schema}.partner_audience_members
 """
 
-MART_MEMBERS = """
-    create temp view mart_members as
-    select
-        'tailored' as list_kind, 'ads.audience_matching.tailored' as data_use, list_id, advertiser_id,
-        cast(null as varchar) as partner_id, user_id, matched_email, matched_phone, first_matched_at, valid_until
-    from {marts}.tailored_audience_members
-    union all
-    select
-        'partner' as list_kind, 'ads.audience_matching.partner' as data_use, list_id, advertiser_id,
-        partner_id, user_id, matched_email, matched_phone, first_matched_at, valid_until
-    from {marts}.partner_audience_members
-"""
-
-# An active adult may be matched, and had consented at each moment that matters: all events of the last
+# Who had consented at each moment that matters, one of them the view or click itself: all events of the last
 # moment are grants, and the first of their ends is still to come; under opt_out, having said nothing will do
 CONSENT_HELD = """
     create temp table consent_held as
     with asked as (
         select distinct user_id, data_use, $as_of::timestamptz as moment from delivered_members
         union
-        select distinct engagements.user_id, 'ads.measurement', unnest([$as_of::timestamptz, engagements.occurred_at])
+        select distinct
+            engagements.user_id, 'ads.measurement', unnest([$as_of::timestamptz, engagements.occurred_at])
         from delivery.delivery.measurement_events_shared as shared
         inner join raw_ad_engagements as engagements on shared.engagement_id = engagements.engagement_id
     ),
@@ -80,13 +69,13 @@ CONSENT_HELD = """
         select asked.*
         from asked
         inner join raw_users as users on asked.user_id = users.user_id
-        inner join purposes_of_consent as rules
+        inner join policy_consent_rules as rules
             on
                 asked.data_use = rules.data_use
                 and (
                     users.country_code = rules.country_code
                     or rules.country_code = '*' and not exists (
-                        select 1 from purposes_of_consent as own
+                        select 1 from policy_consent_rules as own
                         where own.country_code = users.country_code and own.data_use = rules.data_use
                     )
                 )
@@ -139,7 +128,10 @@ ADS_CONTACTS = """
                 protective.user_id = given.user_id and protective.folded_value = given.folded_value
                 and protective.is_protective
                 and (protective.collected_at is null or protective.collected_at <= $as_of::timestamptz)
-                and 'exclude' = (select value from settings where setting = 'dual_purpose_policy')
+                and not exists (
+                    select 1 from policy_audience_policy
+                    where setting = 'dual_purpose_policy' and value = 'separate_collection'
+                )
         )
         and not exists (
             select 1 from raw_suppressions as suppressions
@@ -266,7 +258,9 @@ MEMBERS = """
 
 SIZES = """
     with minimum as (
-        select coalesce(try_cast(value as bigint), 0) as minimum from settings where setting = 'min_audience_size'
+        select coalesce(try_cast(value as bigint), 0) as minimum
+        from policy_audience_policy
+        where setting = 'min_audience_size'
     ),
     counted as (
         select
@@ -284,7 +278,8 @@ SIZES = """
     judged as (
         select
             case
-                when list_status = 'serving' then reported_size is null or reported_size < minimum or members < minimum
+                when list_status = 'serving'
+                    then reported_size is null or reported_size < minimum or members < minimum
                 else reported_size is not null or members > 0
             end as is_fault
         from counted, minimum
@@ -409,32 +404,24 @@ class Audit:
         for file in FILES.values():
             warehouse.execute(f"attach {literal(folder / f'{file}.duckdb')} as {file} (read_only)")
         marts = f"{quoted(artifacts.database)}.marts"
-        policy = artifacts.policy()
-        views = artifacts.inputs() | {
-            "policy_purposes": policy["purposes"],
-            "purposes_of_consent": policy["consent_rules"],
-            "settings": policy["audience_policy"],
-        }
+        policy = {f"policy_{name}": relation for name, relation in artifacts.policy().items()}
+        views = artifacts.inputs() | policy
         for name, relation in views.items():
             warehouse.execute(f"create temp view {name} as select * from {relation}")
-        for statement in (DELIVERED_MEMBERS, MART_MEMBERS, CONSENT_HELD, ADS_CONTACTS, SERVING_LISTS):
-            self.run(statement.replace("{marts}", marts))
+        for statement in (
+            MEMBERS_OF.format(view="delivered_members", schema="delivery.delivery"),
+            MEMBERS_OF.format(view="mart_members", schema=marts),
+            CONSENT_HELD,
+            ADS_CONTACTS,
+            SERVING_LISTS,
+        ):
+            self.run(statement)
         self.marts = marts
 
     def run(self, query: str) -> duckdb.DuckDBPyConnection:
         """Run a query that may ask for $as_of."""
         parameters = {"as_of": self.as_of} if "$as_of" in query else {}
         return self.warehouse.execute(query, parameters)
-
-    def close(self) -> None:
-        """Let go of the candidate's files."""
-        for (name, kind) in self.warehouse.execute(
-            "select view_name, 'view' from duckdb_views() where temporary and not internal "
-            "union all select table_name, 'table' from duckdb_tables() where temporary"
-        ).fetchall():
-            self.warehouse.execute(f"drop {kind} temp.main.{quoted(name)}")
-        for file in FILES.values():
-            self.warehouse.execute(f"detach {file}")
 
     def note(self, rule: str, checked: int, faults: int) -> None:
         """Keep the result of a rule; several of one rule add up."""
@@ -486,7 +473,8 @@ class Audit:
                     faults.add(name)
             self.note("columns", len(columns), len(faults))
         held = self.warehouse.execute(
-            "select database_name, schema_name, table_name from duckdb_tables() where database_name in ('bi', 'delivery') "
+            "select database_name, schema_name, table_name from duckdb_tables() "
+            "where database_name in ('bi', 'delivery') "
             "union all select database_name, schema_name, view_name from duckdb_views() "
             "where database_name in ('bi', 'delivery') and not internal"
         ).fetchall()
@@ -541,15 +529,17 @@ class Audit:
 
     def check_canaries(self) -> None:
         """No planted contact, in any of its forms, in any cell or in the bytes of any file."""
-        forms = sorted({form for row in self.warehouse.execute(PLANTED).fetchall() for form in planted_forms(row[0])})
+        forms = sorted(
+            {form for row in self.warehouse.execute(PLANTED).fetchall() for form in planted_forms(row[0])}
+        )
         if not forms:
             return
         for relation in self.relations:
             for name in self.texts(relation):
                 checked, faults = self.warehouse.execute(
-                    f"with cells as (select distinct lower({quoted(name)}) as cell from {table_of(relation)}) "
-                    "select count(*), count(*) filter (where len(list_filter(?, lambda form: contains(cell, form))) > 0) "
-                    "from cells",
+                    f"with cells as (select distinct lower({quoted(name)}) as cell "
+                    f"from {table_of(relation)}) select count(*), count(*) filter ("
+                    "where len(list_filter(?, lambda form: contains(cell, form))) > 0) from cells",
                     [forms],
                 ).fetchone()
                 self.note("canaries", checked, faults)

@@ -255,7 +255,9 @@ def check_run(artifacts: Artifacts) -> None:
         for key, node in artifacts.manifest_nodes.items()
         if ended[key] != ("pass" if node["resource_type"] == "test" else "success")
     ]
-    failed = [key for key, result in results.items() if result["status"] in ("error", "fail", "skipped", "warn")]
+    failed = [
+        key for key, result in results.items() if result["status"] in ("error", "fail", "skipped", "warn")
+    ]
     if missing or failed:
         raise Refusal("not_whole", some(missing or failed))
 
@@ -335,7 +337,7 @@ def check_gate(artifacts: Artifacts) -> None:
 
 
 def leaves(plan: Node) -> Iterable[str]:
-    """What the operators of a plan read from, by name: EMPTY_RESULT where DuckDB proved that nothing comes."""
+    """What a plan reads from, by name: EMPTY_RESULT where DuckDB proved that nothing comes."""
     if not plan["children"]:
         yield plan["name"].strip()
     for child in plan["children"]:

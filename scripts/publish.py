@@ -205,7 +205,7 @@ class Generations:
 
 
 def open_warehouse(warehouse: Path, database: str, spill: Path) -> duckdb.DuckDBPyConnection:
-    """The warehouse, attached read-only under the name that dbt gave it: no writer can come in until it closes.
+    """The warehouse, attached read-only under the name that dbt gave it: nobody writes it until it closes.
 
     Raises:
         Refusal: no_warehouse, stale_wal.
@@ -256,11 +256,12 @@ def check_warehouse(connection: duckdb.DuckDBPyConnection, artifacts: Artifacts)
     if readable != published:
         raise Refusal("retired_table", some(list(readable ^ published)))
     files = artifacts.input_files()
-    changed = [
-        name for name, file in files.items() if file.stat().st_mtime >= artifacts.started_at.timestamp()
-    ]
+    started_at = artifacts.started_at.timestamp()
+    changed = [name for name, file in files.items() if file.stat().st_mtime >= started_at]
+    if files:
+        changed += [name for name in artifacts.inputs() if name not in files]
     if changed:
-        raise Refusal("inputs_changed", f"newer than the run that read them: {some(changed)}")
+        raise Refusal("inputs_changed", f"gone, or newer than the run that read them: {some(changed)}")
     return built[0][1]
 
 
@@ -449,7 +450,9 @@ def make_generation(
     previous = (current, store.publication(current), store.generations / current) if current else None
     say("reading the artifacts")
     check_run(artifacts)
-    guards = [guard["name"] for guard in previous[1]["guards"] if not guard["is_incident"]] if previous else []
+    guards = (
+        [guard["name"] for guard in previous[1]["guards"] if not guard["is_incident"]] if previous else []
+    )
     check_guards(artifacts, guards, retired)
     check_gate(artifacts)
     candidate = store.generations / f"{LEFTOVER}candidate"

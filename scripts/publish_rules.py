@@ -23,22 +23,32 @@ RULES = {
     "guard_disabled": Rule(20, "no model and no guard is disabled but the incident assessment"),
     "guard_loosened": Rule(21, "no guard has another severity, where, limit, fail_calc, error_if or warn_if"),
     "guard_empty": Rule(22, "every guard reads a relation, and its SQL can return a row"),
-    "guard_removed": Rule(23, "the guards that must be there, and those of the current generation, are there"),
+    "guard_removed": Rule(
+        23, "the guards that must be there, and those of the current generation, are there"
+    ),
     "macro_shadowed": Rule(24, "no macro of the project has the name of one of dbt's own"),
     "gate_passed_by": Rule(25, "every path from raw contacts to audiences in dbt's graph passes the gate"),
     "no_warehouse": Rule(30, "the warehouse is there, opens, and holds what the artifacts name"),
-    "stale_wal": Rule(31, "no write-ahead log stands beside the warehouse: nobody writes it, or died writing it"),
+    "stale_wal": Rule(
+        31, "no write-ahead log stands beside the warehouse: nobody writes it, or died writing it"
+    ),
     "stale_artifacts": Rule(32, "the run of the artifacts is the one that built the warehouse"),
     "retired_table": Rule(33, "published and delivery hold the published models' tables and nothing else"),
     "inputs_changed": Rule(34, "the input files are those that the run read: none is missing or newer"),
     "as_of_older": Rule(35, "as_of is not before that of the current generation"),
-    "columns": Rule(40, "a relation has the columns of its contract, and none that is named like an identifier"),
-    "copies": Rule(41, "a relation holds the rows of its candidate in the warehouse, in DuckDB and in Parquet"),
+    "columns": Rule(
+        40, "a relation has the columns of its contract, and none that is named like an identifier"
+    ),
+    "copies": Rule(
+        41, "a relation holds the rows of its candidate in the warehouse, in DuckDB and in Parquet"
+    ),
     "moments": Rule(42, "everything is of one as_of, and no member begins after it or ends at or before it"),
     "members": Rule(43, "members are those of the marts' serving audiences"),
     "adults": Rule(44, "members are active adults in the raw input"),
     "consent": Rule(45, "members hold consent for exactly the data use at as_of, by the raw input"),
-    "contacts": Rule(46, "members gave a contact of each matched channel for this advertising, by the raw input"),
+    "contacts": Rule(
+        46, "members gave a contact of each matched channel for this advertising, by the raw input"
+    ),
     "explanations": Rule(47, "members are explained, and by contacts given for advertising alone"),
     "lists": Rule(48, "lists, owners, partners and licences may serve at as_of, by the raw input"),
     "sizes": Rule(49, "no size or count is below the minimum, and only serving audiences have members"),
