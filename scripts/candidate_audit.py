@@ -279,7 +279,7 @@ SIZES = """
         select
             case
                 when list_status = 'serving'
-                    then reported_size is null or reported_size < minimum or members < minimum
+                    then coalesce(reported_size < minimum, false) or members < minimum
                 else reported_size is not null or members > 0
             end as is_fault
         from counted, minimum
@@ -316,6 +316,16 @@ EVENTS = """
     from delivery.delivery.measurement_events_shared as shared
 """
 
+CHANGES = """
+    select count(*), count(*) filter (where changes.change = 'remove' = exists (
+        select 1 from delivered_members as members
+        where
+            members.list_kind = changes.list_kind and members.list_id = changes.list_id
+            and members.advertiser_id = changes.advertiser_id and members.user_id = changes.user_id
+    ))
+    from delivery.delivery.membership_changes as changes
+"""
+
 MOMENTS = """
     select count(*), count(*) filter (
         where
@@ -346,6 +356,7 @@ IN_THE_RAW_INPUT = {
     "lists": LISTS,
     "sizes": SIZES,
     "events": EVENTS,
+    "changes": CHANGES,
     "canaries": SECURITY_CANARIES,
 }
 """Queries that return how many rows were looked at and how many break the rule."""

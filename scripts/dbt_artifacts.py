@@ -233,6 +233,8 @@ def check_run(artifacts: Artifacts) -> None:
     arguments = artifacts.results["args"]
     if arguments.get("which") != "build":
         raise Refusal("not_a_build", f"the last command was dbt {arguments.get('which')}")
+    if artifacts.manifest["metadata"]["adapter_type"] != "duckdb":
+        raise Refusal("not_a_build", f"it was on {artifacts.manifest['metadata']['adapter_type']}")
     if artifacts.manifest["metadata"]["invocation_id"] != artifacts.run_id:
         raise Refusal("not_a_build", "manifest.json and run_results.json are of two runs")
     loose = [name for name in ("empty", "sample", "defer", "favor_state") if arguments.get(name)]

@@ -15,7 +15,7 @@ class Rule:
 
 RULES = {
     "no_artifacts": Rule(10, "target/ holds the manifest and the results of a dbt run, whole and readable"),
-    "not_a_build": Rule(11, "the last dbt command was `dbt build`, and both artifacts are of it"),
+    "not_a_build": Rule(11, "the last dbt command was `dbt build` on DuckDB, and both artifacts are of it"),
     "empty_or_sample": Rule(12, "it ran without --empty, --sample and --defer"),
     "selection": Rule(13, "it selected and excluded nothing but unit tests"),
     "not_whole": Rule(14, "every model, seed and data test of the project ran in it and succeeded"),
@@ -55,7 +55,8 @@ RULES = {
     "events": Rule(50, "views and clicks are the partner's own, with consent at the event and at as_of"),
     "identifiers": Rule(51, "no cell reads as an e-mail address, a phone number or a hash"),
     "canaries": Rule(52, "no planted contact is in any file, and no security canary is a member"),
-    "candidate_changed": Rule(53, "the files are still those that were audited"),
+    "changes": Rule(53, "changes for the ad server add and update members, and remove nobody who is one"),
+    "candidate_changed": Rule(59, "the files are still those that were audited"),
     "no_space": Rule(60, "the disk has room for the generation"),
     "locked": Rule(61, "no other publisher is at work in the folder"),
     "not_written": Rule(62, "the folder can be written"),
