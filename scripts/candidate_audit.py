@@ -317,7 +317,7 @@ EVENTS = """
 """
 
 CHANGES = """
-    select count(*), count(*) filter (where changes.change = 'remove' = exists (
+    select count(*), count(*) filter (where (changes.change = 'remove') = exists (
         select 1 from delivered_members as members
         where
             members.list_kind = changes.list_kind and members.list_id = changes.list_id

@@ -116,8 +116,8 @@ class Artifacts:
                 json.loads((target / name).read_text()) for name in ("manifest.json", "run_results.json")
             )
             artifacts = cls(manifest, results)
-            artifacts.run_id, artifacts.manifest_nodes, artifacts.results_by_id  # noqa: B018 - are they there
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            artifacts.run_id, artifacts.results_by_id, artifacts.database  # noqa: B018 - are they there
+        except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
             raise Refusal("no_artifacts", f"{target}: {type(error).__name__}; run dbt build first") from None
         return artifacts
 

@@ -20,6 +20,7 @@ import candidate_audit
 import duckdb
 import publish
 import pytest
+import show_published
 from click.testing import CliRunner, Result
 from conftest import ROOT, Project, working_directory
 from dbt_artifacts import REQUIRED_GUARDS, Artifacts
@@ -492,7 +493,11 @@ CANDIDATE_CHANGES: dict[str, tuple[str, str, str]] = {
         "delivery",
         "update delivery.membership_changes set change = 'remove'",
     ),
-    "added stranger": ("changes", "delivery", "update delivery.membership_changes set user_id = user_id || 'x'"),
+    "added stranger": (
+        "changes",
+        "delivery",
+        "update delivery.membership_changes set user_id = user_id || 'x'",
+    ),
     "count": ("sizes", "bi", "update published.consent_funnel set users = 99"),
     "address": ("identifiers", "bi", "update published.audiences set list_owner = 'a.person@example.com'"),
     "number": ("identifiers", "bi", "update published.audiences set terms_version = '+12025550143'"),
@@ -794,6 +799,17 @@ def test_readme_and_help_have_every_exit_code() -> None:
     assert len({rule.code for rule in RULES.values()}) == len(RULES)
     answer = CliRunner().invoke(publish.main, ["--help"])
     assert all(f"{rule.code}  {name}: {rule.says}" in answer.output for name, rule in RULES.items())
+
+
+def test_what_was_published_is_shown(published: Build) -> None:
+    """show_published.py shows the generation as it shows the warehouse."""
+    warehouse = ["--warehouse", str(published.warehouse)]
+    generation = published.publish_dir / "current"
+    shown = CliRunner().invoke(show_published.main, [*warehouse, "--generation", str(generation)])
+    assert shown.exit_code == 0, shown.output
+    lines = CliRunner().invoke(show_published.main, warehouse).output.splitlines()
+    assert len(lines) > 30
+    assert [line for line in shown.output.splitlines() if published.current not in line] == lines
 
 
 def test_required_guards_exist(published: Build) -> None:
