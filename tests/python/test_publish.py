@@ -282,6 +282,15 @@ def test_guards_of_the_current_generation_stay(build: Build) -> None:
     assert build.current != current
 
 
+def files_of_today(build: Build) -> str:
+    """The sample as files that are newer than the build."""
+    folder = build.folder / "input"
+    folder.mkdir()
+    for file in (ROOT / "seeds" / "sample").glob("*.csv"):
+        shutil.copyfile(file, folder / file.name)
+    return str(folder)
+
+
 REFUSED_WAREHOUSES: dict[str, tuple[str, Callable[[Build], object]]] = {
     "missing": ("no_warehouse", lambda build: build.warehouse.unlink()),
     "truncated": ("no_warehouse", lambda build: build.warehouse.write_bytes(b"no database")),
@@ -301,9 +310,7 @@ REFUSED_WAREHOUSES: dict[str, tuple[str, Callable[[Build], object]]] = {
     ),
     "inputs": (
         "inputs_changed",
-        lambda build: build.edit(
-            argument("vars", {"input": "files", "input_path": str(ROOT / "seeds" / "sample")})
-        ),
+        lambda build: build.edit(argument("vars", {"input": "files", "input_path": files_of_today(build)})),
     ),
     "planted member": (
         "copies",
@@ -426,10 +433,9 @@ RAW_CHANGES: dict[str, tuple[set[str], str]] = {
         {"adults", "consent", "contacts", "explanations"},
         "insert into marts.tailored_audience_members select * replace ('u-planted' as user_id) "
         "from marts.tailored_audience_members where list_id = "
-        "(select min(list_id) from delivery.tailored_audience_members) limit 1; "
+        "(select min(list_id) from delivery.tailored_audience_members) order by user_id limit 1; "
         "insert into delivery.tailored_audience_members select * replace ('u-planted' as user_id) "
-        "from delivery.tailored_audience_members "
-        "order by list_id limit 1",
+        "from delivery.tailored_audience_members order by list_id, user_id limit 1",
     ),
 }  # fmt: skip
 
@@ -441,11 +447,9 @@ def test_audit_reads_the_raw_input(build: Build, tmp_path: Path, change: str) ->
     if "delivered" in change:
         build.sql(sql)
     candidate = Candidate(build, tmp_path / "candidate")
-    assert "delivered" in change or candidate.faults() == set()
     if "delivered" not in change:
         build.sql(sql)
-    assert candidate.faults() - {"copies", "members"} == expected - {"copies", "members"}
-    assert expected <= candidate.faults()
+    assert candidate.faults() == expected
 
 
 CANARY = "canary.security.1@example.com"
