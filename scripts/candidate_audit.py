@@ -21,6 +21,10 @@ from publish_rules import Refusal
 FILES = {"published": "bi", "delivery": "delivery"}
 """The DuckDB file of a generation that holds a schema."""
 
+SCHEMAS = {"published": "published", "delivery": "main"}
+"""The schema in that file: whoever opens delivery.duckdb writes delivery.<table>, and DuckDB would not know
+whether that is the file or a schema of its name."""
+
 NAMED_LIKE_AN_IDENTIFIER = re.compile(
     r"(^|_)(values?|identifiers?|hash(ed|es)?|digest|sha\d*|keys?|e?mails?|phones?|contact_id)(_|$)"
 )
@@ -49,7 +53,7 @@ CONSENT_HELD = """
         union
         select distinct
             engagements.user_id, 'ads.measurement', unnest([$as_of::timestamptz, engagements.occurred_at])
-        from delivery.delivery.measurement_events_shared as shared
+        from delivery.main.measurement_events_shared as shared
         inner join raw_ad_engagements as engagements on shared.engagement_id = engagements.engagement_id
     ),
     known as (
@@ -313,7 +317,7 @@ EVENTS = """
             and engagements.occurred_at <= $as_of::timestamptz
             and engagements.country_code is not distinct from shared.country_code
     ))
-    from delivery.delivery.measurement_events_shared as shared
+    from delivery.main.measurement_events_shared as shared
 """
 
 CHANGES = """
@@ -323,7 +327,7 @@ CHANGES = """
             members.list_kind = changes.list_kind and members.list_id = changes.list_id
             and members.advertiser_id = changes.advertiser_id and members.user_id = changes.user_id
     ))
-    from delivery.delivery.membership_changes as changes
+    from delivery.main.membership_changes as changes
 """
 
 MOMENTS = """
@@ -383,7 +387,7 @@ def quoted(name: str) -> str:
 
 def table_of(relation: Relation) -> str:
     """The relation in the candidate's DuckDB file, once that is attached."""
-    return f"{FILES[relation.schema]}.{relation.schema}.{quoted(relation.name)}"
+    return f"{FILES[relation.schema]}.{SCHEMAS[relation.schema]}.{quoted(relation.name)}"
 
 
 def parquet_of(folder: Path, relation: Relation) -> Path:
@@ -420,7 +424,7 @@ class Audit:
         for name, relation in views.items():
             warehouse.execute(f"create temp view {name} as select * from {relation}")
         for statement in (
-            MEMBERS_OF.format(view="delivered_members", schema="delivery.delivery"),
+            MEMBERS_OF.format(view="delivered_members", schema="delivery.main"),
             MEMBERS_OF.format(view="mart_members", schema=marts),
             CONSENT_HELD,
             ADS_CONTACTS,
@@ -489,7 +493,9 @@ class Audit:
             "union all select database_name, schema_name, view_name from duckdb_views() "
             "where database_name in ('bi', 'delivery') and not internal"
         ).fetchall()
-        due = {(FILES[relation.schema], relation.schema, relation.name) for relation in self.relations}
+        due = {
+            (FILES[relation.schema], SCHEMAS[relation.schema], relation.name) for relation in self.relations
+        }
         self.note("columns", len(held), len(set(held) ^ due))
 
     def check_copies(self) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 import click
 import duckdb
 import yaml
-from candidate_audit import FILES, Audit, literal, parquet_of, quoted, table_of
+from candidate_audit import FILES, SCHEMAS, Audit, literal, parquet_of, quoted, table_of
 from dbt_artifacts import Artifacts, Relation, check_gate, check_guards, check_guards_can_fail, check_run
 from filelock import FileLock, Timeout
 from publish_rules import RULES, Refusal, some
@@ -275,7 +275,7 @@ def write_candidate(
             f"attach {literal(folder / f'{file}.duckdb')} as {file} (storage_version '{STORAGE_VERSION}')"
         )
     for schema, file in FILES.items():
-        connection.execute(f"create schema {file}.{schema}")
+        connection.execute(f"create schema if not exists {file}.{SCHEMAS[schema]}")
     for relation in relations:
         table = table_of(relation)
         source = f"{quoted(database)}.{relation.schema}.{quoted(relation.name)}"

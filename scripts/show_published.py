@@ -93,7 +93,7 @@ def main(warehouse: Path, contacts: str, generation: Path | None) -> None:
             folder = generation.resolve()  # one generation, whatever is published meanwhile
             connection.execute(f"attach {literal(folder / 'bi.duckdb')} as bi (read_only)")
             connection.execute(f"attach {literal(folder / 'delivery.duckdb')} as ad_server (read_only)")
-            relations |= {"published": "bi.published", "delivery": "ad_server.delivery"}
+            relations |= {"published": "bi.published", "delivery": "ad_server.main"}
         table = Table(title="published.audiences", caption=generation and folder.name, header_style="bold")
         for name, justify in [
             ("list", "left"),
