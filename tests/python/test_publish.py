@@ -419,7 +419,10 @@ RAW_CHANGES: dict[str, tuple[set[str], str]] = {
         {"copies", "sizes"},
         "update policy.audience_policy set value = '5000' where setting = 'min_audience_size'",
     ),
-    "no minimum": ({"copies", "sizes"}, "delete from policy.audience_policy where setting = 'min_audience_size'"),
+    "no minimum": (
+        {"copies", "sizes"},
+        "delete from policy.audience_policy where setting = 'min_audience_size'",
+    ),
     "measurement denied": (
         {"events"},
         "update sample.raw_consent_events set status = 'denied' where data_use = 'ads.measurement'",
