@@ -1,10 +1,10 @@
-# make build  installs, runs the main job on the bundled sample, shows what was published
+# make build  installs, runs the main job on the bundled sample, publishes, shows what was published
 # make test   installs, runs every test and lint
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines build test test-engines incident sample benchmark attacks clean
+.PHONY: help install engines build publish test test-engines incident sample benchmark attacks clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -31,7 +31,12 @@ build/size_key: | install
 
 build: install build/size_key
 	CONSENTED_AUDIENCES_SIZE_KEY="$${CONSENTED_AUDIENCES_SIZE_KEY:-$$(cat build/size_key)}" $(BIN)/dbt build
-	$(BIN)/python scripts/show_published.py
+	$(BIN)/python scripts/publish.py publish
+	$(BIN)/python scripts/show_published.py --generation build/publish/current
+
+# publish  makes what the last build left the current generation in build/publish
+publish: install
+	$(BIN)/python scripts/publish.py publish
 
 # incident  assesses the log of the old, ungated matcher: who was affected, and within which bounds
 incident: install

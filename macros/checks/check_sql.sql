@@ -52,7 +52,7 @@
     {%- set code = modules.re.sub('\\{\\{ fold_small_rows\\([\'\\w, ]+\\) \\}\\}', ' folded as () ', code) -%}
     {%- set code = modules.re.sub('^\\s*\\{\\{ as_released\\(\'release_\\w+\'\\) \\}\\}\\s*$', ' jinja_text ', code) -%}
     {{ return(modules.re.sub(
-        '\\{\\{ (as_of\\(\\)|(' ~ text_macros ~ ')\\(' ~ literals ~ '\\)) \\}\\}', ' jinja_text ', code
+        '\\{\\{ ((as_of|built_by)\\(\\)|(' ~ text_macros ~ ')\\(' ~ literals ~ '\\)) \\}\\}', ' jinja_text ', code
     )) }}
 {% endmacro %}
 

@@ -30,6 +30,7 @@ with rows_by_relation as (
 counted as (
     select
         {{ as_of() }} as as_of,
+        {{ built_by() }} as invocation_id,
         max(case when relation = 'audiences' then relation_rows end) as audiences,
         max(case when relation = 'list_reports' then relation_rows end) as list_reports,
         max(case when relation = 'published_sizes' then relation_rows end) as published_sizes,

@@ -1,0 +1,822 @@
+"""Publishing: whole generations or none, each refusal by its rule, each rule of the audit seen to fail."""
+
+import json
+import random
+import re
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import candidate_audit
+import duckdb
+import publish
+import pytest
+import show_published
+from click.testing import CliRunner, Result
+from conftest import ROOT, Project, working_directory
+from dbt_artifacts import REQUIRED_GUARDS, Artifacts
+from filelock import FileLock
+from publish_rules import RULES, Refusal
+
+Json = dict[str, Any]
+GUARD = "members_are_active_adults"
+
+
+class Build:
+    """A warehouse with the artifacts of its run, in a folder of its own, and the folder to publish to."""
+
+    def __init__(self, project: Project, folder: Path) -> None:
+        """Copy what publish.py reads of a built project."""
+        self.project = project
+        self.folder = folder
+        self.warehouse = folder / "warehouse.duckdb"
+        self.target = folder / "target"
+        self.publish_dir = folder / "publish"
+        self.target.mkdir(parents=True)
+        shutil.copy(project.warehouse, self.warehouse)
+        for name in ("manifest.json", "run_results.json"):
+            shutil.copy(project.path / "target" / name, self.target)
+
+    def arguments(self, command: str = "publish", *more: str) -> list[str]:
+        """The command line for this build."""
+        files = ["--warehouse", str(self.warehouse), "--target-path", str(self.target)]
+        return [command, "--dir", str(self.publish_dir), *(files if command == "publish" else []), *more]
+
+    def run(self, command: str = "publish", *more: str) -> Result:
+        """Run a subcommand of publish.py in the project's folder."""
+        with working_directory(self.project.path):
+            return CliRunner().invoke(publish.main, self.arguments(command, *more))
+
+    def sql(self, *statements: str) -> None:
+        """Change the warehouse."""
+        with duckdb.connect(str(self.warehouse)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def edit(self, change: Callable[[Json, Json], object]) -> None:
+        """Change the artifacts: a function of manifest and results."""
+        files = [self.target / "manifest.json", self.target / "run_results.json"]
+        artifacts = [json.loads(file.read_text()) for file in files]
+        change(*artifacts)
+        for file, content in zip(files, artifacts, strict=True):
+            file.write_text(json.dumps(content))
+
+    def next(self, hours: int) -> None:
+        """What a later build of the same inputs leaves: another run, a later moment, else the same rows."""
+        run_id = f"00000000-0000-0000-0000-{hours:012}"
+
+        def rename(manifest: Json, results: Json) -> None:
+            manifest["metadata"]["invocation_id"] = results["metadata"]["invocation_id"] = run_id
+
+        self.edit(rename)
+        tables = self.project.query(
+            "select table_schema || '.' || table_name from information_schema.tables "
+            "where table_schema in ('published', 'delivery')"
+        )
+        self.sql(
+            f"update release.release set invocation_id = '{run_id}'",
+            *(
+                f"update {name} set as_of = as_of + interval '{hours} hour'"
+                for name in ["release.release", *(name for (name,) in tables)]
+            ),
+        )
+
+    @property
+    def current(self) -> str | None:
+        """The generation that readers get."""
+        return publish.Generations(self.publish_dir).current_id()
+
+    def refusals(self) -> list[Json]:
+        """The log."""
+        return [json.loads(line) for line in (self.publish_dir / "refusals.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def build(sample: Project, tmp_path: Path) -> Build:
+    """The sample's build, to be published or broken."""
+    return Build(sample, tmp_path / "built")
+
+
+@pytest.fixture(scope="module")
+def published(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """The sample's build, published once. Read it."""
+    built = Build(sample, tmp_path_factory.mktemp("published") / "built")
+    answer = built.run()
+    assert answer.exit_code == 0, answer.output
+    return built
+
+
+def guard_of(manifest: Json, name: str = GUARD) -> Json:
+    """A guard's node."""
+    (node,) = [node for node in manifest["nodes"].values() if node["name"] == name]
+    return node
+
+
+def loosened(setting: str, value: object) -> Callable[[Json, Json], None]:
+    """A change that gives one guard another setting."""
+    return lambda manifest, results: guard_of(manifest)["config"].update({setting: value})
+
+
+def argument(name: str, value: object) -> Callable[[Json, Json], None]:
+    """A change that gives the run another argument."""
+    return lambda manifest, results: results["args"].update({name: value})
+
+
+def removed(manifest: Json, results: Json) -> None:
+    """A required guard that is gone, from the project and from the run."""
+    del manifest["nodes"][guard_of(manifest)["unique_id"]]
+
+
+def without_hook(manifest: Json, results: Json) -> None:
+    """A project whose run does not start with the look at its graph."""
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "operation" and "check_graph" in node["raw_code"]:
+            node["raw_code"] = "select 1"
+
+
+def did_not_run(manifest: Json, results: Json) -> None:
+    """A guard that the run left out."""
+    key = guard_of(manifest)["unique_id"]
+    results["results"] = [result for result in results["results"] if result["unique_id"] != key]
+
+
+def ended(status: str) -> Callable[[Json, Json], None]:
+    """A change of how one guard ended."""
+
+    def change(manifest: Json, results: Json) -> None:
+        for result in results["results"]:
+            if result["unique_id"] == guard_of(manifest)["unique_id"]:
+                result["status"] = status
+
+    return change
+
+
+def compiled_to(sql: str, name: str = GUARD) -> Callable[[Json, Json], None]:
+    """A guard whose SQL says something else."""
+
+    def change(manifest: Json, results: Json) -> None:
+        for result in results["results"]:
+            if result["unique_id"] == guard_of(manifest, name)["unique_id"]:
+                result["compiled_code"] = sql
+
+    return change
+
+
+def switched_off(manifest: Json, results: Json) -> None:
+    """A guard that is disabled."""
+    node = manifest["nodes"].pop(guard_of(manifest, "funnel_adds_up")["unique_id"])
+    manifest["disabled"][node["unique_id"]] = [node]
+
+
+def shadowed(manifest: Json, results: Json) -> None:
+    """A macro of the project that dbt takes for its own where clause of every generic test."""
+    macro = next(macro for macro in manifest["macros"].values() if macro["name"] == "as_of")
+    manifest["macros"]["macro.planted"] = macro | {"name": "get_where_subquery"}
+
+
+def around_the_gate(manifest: Json, results: Json) -> None:
+    """An audience model that reads contacts past the gate."""
+    manifest["parent_map"]["model.consented_audiences.audience_matches"].append(
+        "model.consented_audiences.stg_contacts"
+    )
+
+
+def of_two_runs(manifest: Json, results: Json) -> None:
+    """A manifest that a later command wrote."""
+    manifest["metadata"]["invocation_id"] = "another"
+
+
+REFUSED_ARTIFACTS: dict[str, tuple[str, Callable[[Json, Json], object]]] = {
+    "dbt test": ("not_a_build", argument("which", "test")),
+    "PostgreSQL": (
+        "not_a_build",
+        lambda manifest, results: manifest["metadata"].update(adapter_type="postgres"),
+    ),
+    "manifest of another run": ("not_a_build", of_two_runs),
+    "--empty": ("empty_or_sample", argument("empty", True)),
+    "--sample": ("empty_or_sample", argument("sample", "3 days")),
+    "--defer": ("empty_or_sample", argument("defer", True)),
+    "--select": ("selection", argument("select", ["published"])),
+    "--exclude": ("selection", argument("exclude", [GUARD])),
+    "--exclude-resource-type": ("selection", argument("exclude_resource_types", ["test"])),
+    "--resource-type": ("selection", argument("resource_types", ["model"])),
+    "guard left out": ("not_whole", did_not_run),
+    "guard failed": ("not_whole", ended("fail")),
+    "guard warned": ("not_whole", ended("warn")),
+    "guard skipped": ("not_whole", ended("skipped")),
+    "--vars": ("unknown_var", argument("vars", {"min_audience_size": 1})),
+    "disabled": ("guard_disabled", switched_off),
+    "severity": ("guard_loosened", loosened("severity", "warn")),
+    "where": ("guard_loosened", loosened("where", "user_id <> 'u0110'")),
+    "limit": ("guard_loosened", loosened("limit", 0)),
+    "fail_calc": ("guard_loosened", loosened("fail_calc", "0")),
+    "error_if": ("guard_loosened", loosened("error_if", "> 1000000")),
+    "warn_if": ("guard_loosened", loosened("warn_if", "> 1000000")),
+    "enabled": ("guard_loosened", loosened("enabled", False)),
+    "removed": ("guard_removed", removed),
+    "no check of the graph": ("guard_removed", without_hook),
+    "shadowed macro": ("macro_shadowed", shadowed),
+    "around the gate": ("gate_passed_by", around_the_gate),
+    "where false": ("guard_empty", compiled_to("select 1 as user_id where false")),
+    "limit 0": (
+        "guard_empty",
+        compiled_to(
+            "with members as (select * from warehouse.marts.audiences) select * from members limit 0"
+        ),
+    ),
+    "no sql": ("guard_empty", compiled_to("")),
+}
+
+
+def assert_refused(build: Build, rule: str, answer: Result) -> None:
+    """Refused by the rule's name and exit code, kept in the log, and nothing published."""
+    assert answer.exit_code == RULES[rule].code, answer.output
+    assert f"refused by {rule}: " in answer.output
+    assert build.refusals()[-1]["rule"] == rule
+    assert build.current is None
+    assert list(build.publish_dir.glob("generations/*")) == []
+
+
+@pytest.mark.parametrize("attack", REFUSED_ARTIFACTS)
+def test_artifacts_are_refused(build: Build, attack: str) -> None:
+    """Whatever is wrong with a run, its rule is named and nothing is published."""
+    rule, change = REFUSED_ARTIFACTS[attack]
+    build.edit(change)
+    answer = build.run()
+    assert_refused(build, rule, answer)
+
+
+def test_no_artifacts_are_refused(build: Build) -> None:
+    """A missing and a cut-off file."""
+    file = build.target / "run_results.json"
+    file.write_text(file.read_text()[:1000])
+    assert_refused(build, "no_artifacts", build.run())
+    file.unlink()
+    assert_refused(build, "no_artifacts", build.run())
+
+
+def test_guards_of_the_current_generation_stay(build: Build) -> None:
+    """A guard that the current generation passed may only be gone by name."""
+
+    def drop(manifest: Json, results: Json) -> None:
+        del manifest["nodes"][guard_of(manifest, "funnel_adds_up")["unique_id"]]
+
+    assert build.run().exit_code == 0
+    current = build.current
+    build.next(1)
+    build.edit(drop)
+    answer = build.run()
+    assert answer.exit_code == RULES["guard_removed"].code and "funnel_adds_up" in answer.output
+    assert build.current == current
+    answer = build.run("publish", "--retired-guard", "funnel_adds_up")
+    assert answer.exit_code == 0, answer.output
+    assert build.current != current
+
+
+def files_of_today(build: Build) -> str:
+    """The sample as files that are newer than the build."""
+    folder = build.folder / "input"
+    folder.mkdir()
+    for file in (ROOT / "seeds" / "sample").glob("*.csv"):
+        shutil.copyfile(file, folder / file.name)
+    return str(folder)
+
+
+REFUSED_WAREHOUSES: dict[str, tuple[str, Callable[[Build], object]]] = {
+    "missing": ("no_warehouse", lambda build: build.warehouse.unlink()),
+    "truncated": ("no_warehouse", lambda build: build.warehouse.write_bytes(b"no database")),
+    "wal": ("stale_wal", lambda build: build.warehouse.with_name("warehouse.duckdb.wal").touch()),
+    "another run's": (
+        "stale_artifacts",
+        lambda build: build.sql("update release.release set invocation_id = 'another'"),
+    ),
+    "never built": ("stale_artifacts", lambda build: build.sql("drop table release.release")),
+    "retired table": (
+        "retired_table",
+        lambda build: build.sql("create table delivery.lookalikes as select 'u0110' as user_id"),
+    ),
+    "retired view": (
+        "retired_table",
+        lambda build: build.sql("create view published.users as select * from sample.raw_users"),
+    ),
+    "inputs": (
+        "inputs_changed",
+        lambda build: build.edit(argument("vars", {"input": "files", "input_path": files_of_today(build)})),
+    ),
+    "planted member": (
+        "copies",
+        lambda build: build.sql(
+            "insert into delivery.tailored_audience_members select * replace ('u0001' as user_id) "
+            "from delivery.tailored_audience_members limit 1"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", REFUSED_WAREHOUSES)
+def test_warehouses_are_refused(build: Build, attack: str) -> None:
+    """A warehouse that is not what the artifacts tell of."""
+    rule, change = REFUSED_WAREHOUSES[attack]
+    change(build)
+    assert_refused(build, rule, build.run())
+
+
+class Candidate:
+    """A candidate to be audited, as it stands before it is sealed."""
+
+    def __init__(self, build: Build, folder: Path) -> None:
+        """Write it."""
+        self.build = build
+        self.folder = folder
+        self.artifacts = Artifacts.read(build.target)
+        with publish.open_warehouse(build.warehouse, "warehouse", folder / "spill") as connection:
+            publish.write_candidate(connection, "warehouse", self.artifacts.relations(), folder)
+
+    def sql(self, file: str, *statements: str) -> None:
+        """Change one of its DuckDB files."""
+        with duckdb.connect(str(self.folder / f"{file}.duckdb")) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def faults(self) -> set[str]:
+        """Names of the rules that the audit finds broken."""
+        build = self.build
+        with publish.open_warehouse(build.warehouse, "warehouse", self.folder / "spill") as connection:
+            as_of = publish.check_warehouse(connection, self.artifacts)
+            audit = candidate_audit.Audit(connection, self.artifacts, self.folder, as_of)
+            try:
+                audit.audit()
+            except Refusal as refusal:
+                assert refusal.rule in {result.rule for result in audit.results if result.faults}
+            return {result.rule for result in audit.results if result.faults}
+
+
+MEMBER = "(select min(user_id) from delivery.tailored_audience_members)"
+HER_VALUE = (
+    "(select contacts.channel as channel, contacts.value as value from sample.raw_contacts as contacts "
+    "inner join marts.member_explanations as explanations on contacts.contact_id = explanations.contact_id "
+    f"where contacts.user_id = {MEMBER})"
+)
+
+RAW_CHANGES: dict[str, tuple[set[str], str]] = {
+    "deactivated": (
+        {"adults"},
+        f"update sample.raw_users set account_status = 'deactivated' where user_id = {MEMBER}",
+    ),
+    "not adult": ({"adults"}, f"update sample.raw_users set is_adult = null where user_id = {MEMBER}"),
+    "withdrawn": (
+        {"consent"},
+        "insert into sample.raw_consent_events "
+        "(consent_event_id, user_id, data_use, status, occurred_at, recorded_at) "
+        f"select 'w', {MEMBER}, 'ads.audience_matching.tailored', 'denied', as_of, as_of "
+        "from release.release",
+    ),
+    "expired": (
+        {"consent"},
+        "update sample.raw_consent_events set expires_at = (select as_of from release.release) "
+        f"where user_id = {MEMBER} and data_use = 'ads.audience_matching.tailored'",
+    ),
+    "for security": (
+        {"contacts", "explanations"},
+        f"update sample.raw_contacts set purpose = 'security.two_factor' where user_id = {MEMBER}",
+    ),
+    "not verified": (
+        {"contacts"},
+        f"update sample.raw_contacts set verified_at = null where user_id = {MEMBER}",
+    ),
+    "protected in capitals": (
+        {"contacts"},
+        "insert into sample.raw_contacts (contact_id, user_id, channel, value, purpose) "
+        f"select 'p' || row_number() over (), {MEMBER}, channel, upper(value), 'security.two_factor' "
+        f"from {HER_VALUE}",
+    ),
+    "suppressed": (
+        {"contacts"},
+        "insert into sample.raw_suppressions (suppression_id, channel, value) "
+        f"select 's' || row_number() over (), channel, value from {HER_VALUE}",
+    ),
+    "not explained": ({"explanations"}, f"delete from marts.member_explanations where user_id = {MEMBER}"),
+    "list expired": (
+        {"lists"},
+        "update sample.raw_audience_lists set expires_at = (select as_of from release.release) "
+        "where list_id = (select min(list_id) from delivery.tailored_audience_members)",
+    ),
+    "licence revoked": (
+        {"lists"},
+        "update sample.raw_partner_licences set revoked_at = (select as_of from release.release)",
+    ),
+    "terms withdrawn": ({"lists"}, "update sample.raw_advertisers set terms_accepted_at = null"),
+    "minimum raised": (
+        {"copies", "sizes"},
+        "update policy.audience_policy set value = '5000' where setting = 'min_audience_size'",
+    ),
+    "no minimum": (
+        {"copies", "sizes"},
+        "delete from policy.audience_policy where setting = 'min_audience_size'",
+    ),
+    "measurement denied": (
+        {"events"},
+        "update sample.raw_consent_events set status = 'denied' where data_use = 'ads.measurement'",
+    ),
+    "another partner's": ({"events"}, "update sample.raw_ad_engagements set measurement_partner_id = 'm99'"),
+    "gone from the marts": (
+        {"copies", "members"},
+        f"delete from marts.tailored_audience_members where user_id = {MEMBER}",
+    ),
+    "in the marts and delivered": (
+        {"adults", "consent", "contacts", "explanations"},
+        "insert into marts.tailored_audience_members select * replace ('u-planted' as user_id) "
+        "from marts.tailored_audience_members where list_id = "
+        "(select min(list_id) from delivery.tailored_audience_members) order by user_id limit 1; "
+        "insert into delivery.tailored_audience_members select * replace ('u-planted' as user_id) "
+        "from delivery.tailored_audience_members order by list_id, user_id limit 1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", RAW_CHANGES)
+def test_audit_reads_the_raw_input(build: Build, tmp_path: Path, change: str) -> None:
+    """What the raw inputs, the policy or the marts say otherwise is found, by exactly the rules about it."""
+    expected, sql = RAW_CHANGES[change]
+    if "delivered" in change:
+        build.sql(sql)
+    candidate = Candidate(build, tmp_path / "candidate")
+    if "delivered" not in change:
+        build.sql(sql)
+    assert candidate.faults() == expected
+
+
+CANARY = "canary.security.1@example.com"
+CANDIDATE_CHANGES: dict[str, tuple[str, str, str]] = {
+    "column": ("columns", "bi", "alter table published.audiences add column contact_value varchar"),
+    "person in BI": ("columns", "bi", "alter table published.audiences add column user_id varchar"),
+    "column gone": ("columns", "bi", "alter table published.audiences drop column list_owner"),
+    "table": ("columns", "delivery", "create table delivery.more as select 1 as one"),
+    "view": ("columns", "bi", "create view published.more as select 1 as one"),
+    "count off by one": (
+        "copies",
+        "bi",
+        "update published.audiences set uploaded_entries = uploaded_entries + 1",
+    ),
+    "moment": ("moments", "bi", "update published.consent_funnel set as_of = as_of + interval 1 second"),
+    "ended member": (
+        "moments",
+        "delivery",
+        "update delivery.partner_audience_members set valid_until = as_of",
+    ),
+    "planted member": (
+        "members",
+        "delivery",
+        "insert into delivery.partner_audience_members select * replace ('u0001' as user_id) "
+        "from delivery.partner_audience_members limit 1",
+    ),
+    "missing member": (
+        "members",
+        "delivery",
+        "delete from delivery.partner_audience_members where user_id = "
+        "(select min(user_id) from delivery.partner_audience_members)",
+    ),
+    "size": (
+        "sizes",
+        "bi",
+        "update published.audiences set reported_size = 90 where reported_size is not null",
+    ),
+    "size of a list that does not serve": (
+        "sizes",
+        "bi",
+        "update published.audiences set reported_size = 200 where list_status = 'too_small'",
+    ),
+    "removed member": (
+        "changes",
+        "delivery",
+        "update delivery.membership_changes set change = 'remove'",
+    ),
+    "added stranger": (
+        "changes",
+        "delivery",
+        "update delivery.membership_changes set user_id = user_id || 'x'",
+    ),
+    "count": ("sizes", "bi", "update published.consent_funnel set users = 99"),
+    "address": ("identifiers", "bi", "update published.audiences set list_owner = 'a.person@example.com'"),
+    "number": ("identifiers", "bi", "update published.audiences set terms_version = '+12025550143'"),
+    "hash": ("identifiers", "bi", "update published.audiences set list_owner = sha256('a')"),
+    "canary": ("canaries", "bi", f"update published.audiences set list_owner = 'of {CANARY.upper()}'"),
+    "hashed canary": ("canaries", "bi", f"update published.audiences set list_owner = sha256('{CANARY}')"),
+    "security canary": (
+        "canaries",
+        "delivery",
+        "insert into delivery.tailored_audience_members select * replace ('canary-security-1' as user_id) "
+        "from delivery.tailored_audience_members limit 1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CANDIDATE_CHANGES)
+def test_audit_reads_the_candidate(published: Build, tmp_path: Path, change: str) -> None:
+    """What is wrong in the files themselves is found there."""
+    rule, file, sql = CANDIDATE_CHANGES[change]
+    candidate = Candidate(published, tmp_path / "candidate")
+    candidate.sql(file, sql)
+    assert rule in candidate.faults()
+
+
+def test_audit_reads_bytes_and_parquet(published: Build, tmp_path: Path) -> None:
+    """A value may stand in no cell and yet in a file, and a Parquet file may hold other rows."""
+    candidate = Candidate(published, tmp_path / "candidate")
+    assert candidate.faults() == set()
+    candidate.sql("bi", f"comment on table published.audiences is 'without {CANARY.title()}'")
+    assert candidate.faults() == {"canaries"}
+    other = Candidate(published, tmp_path / "other")
+    file = other.folder / "bi" / "audiences.parquet"
+    rows = f"(select * replace (uploaded_entries + 1 as uploaded_entries) from read_parquet('{file}'))"
+    duckdb.execute(f"copy {rows} to '{file}.new' (format parquet)")
+    Path(f"{file}.new").replace(file)
+    assert other.faults() == {"copies"}
+
+
+def test_audit_looked_at_something(published: Build) -> None:
+    """Each rule of the audit held something, and every rule is there."""
+    (folder,) = published.publish_dir.glob("generations/*")
+    audit = json.loads((folder / "publication.json").read_text())["audit"]
+    assert {result["rule"] for result in audit} == {
+        name for name, rule in RULES.items() if 40 <= rule.code < 59
+    }
+    assert all(result["checked"] > 0 and result["faults"] == 0 for result in audit)
+
+
+def test_a_generation_is_whole(published: Build, sample: Project) -> None:
+    """It holds the published tables with their comments, twice, and says where they are from."""
+    folder = published.publish_dir / "current"
+    publication = json.loads((folder / "publication.json").read_text())
+    expected = {name: rows for name, rows in sample.published().items() if not name.startswith("state.")}
+    assert set(publication["relations"]) == set(expected)
+    for file in ("bi", "delivery"):
+        with duckdb.connect(str(folder / f"{file}.duckdb"), read_only=True) as connection:
+            connection.execute("set timezone = 'UTC'")
+            tables = connection.execute(
+                "select table_name, comment from duckdb_tables() order by table_name"
+            ).fetchall()
+            assert connection.execute(
+                "select count(*) from duckdb_views() where not internal"
+            ).fetchone() == (0,)
+            assert connection.execute(
+                "select tags from duckdb_databases() where not internal"
+            ).fetchone() == ({"storage_version": "v1.0.0+"},)
+            for table, comment in tables:
+                name = f"{'published' if file == 'bi' else 'delivery'}.{table}"
+                rows = connection.execute(f"select * from {name} order by all").fetchall()
+                assert rows == expected.pop(name)
+                parquet = folder / file / f"{table}.parquet"
+                assert connection.execute(f"select * from '{parquet}' order by all").fetchall() == rows
+                assert publication["relations"][name]["rows"] == len(rows)
+                assert comment.startswith("One row per")
+            comments = connection.execute(
+                "select comment from duckdb_columns() where not internal"
+            ).fetchall()
+            assert all(comment for (comment,) in comments)
+    assert expected == {}
+    assert len(publication["guards"]) > 150 and {guard["status"] for guard in publication["guards"]} == {
+        "pass"
+    }
+    assert {"raw_contacts", "raw_consent_events"} <= set(publication["inputs"])
+    assert {"purposes", "audience_policy"} <= set(publication["policy"])
+    assert publication["versions"]["duckdb"] == duckdb.__version__
+    for path in folder.rglob("*"):
+        assert not path.stat().st_mode & 0o222, path
+    assert stat.S_IMODE((folder / "delivery.duckdb").stat().st_mode) == 0o440
+
+
+def test_generations(build: Build) -> None:
+    """Publishing twice is publishing once; later builds follow, N are kept, a rollback flips."""
+    answer = build.run("status")
+    assert answer.exit_code == RULES["no_generation"].code
+    assert build.run().exit_code == 0
+    first = build.current
+    assert build.run().exit_code == 0 and build.current == first
+    for hours in (1, 2, 3):
+        build.next(hours)
+        answer = build.run("publish", "--keep", "3")
+        assert answer.exit_code == 0, answer.output
+    answer = json.loads(build.run("status", "--json").output)
+    assert len(answer["generations"]) == 3 and answer["current"] == build.current
+    assert [row["is_current"] for row in answer["generations"]] == [False, False, True]
+    assert answer["generations"][0]["generation"] != first
+    second, third, last = (row["generation"] for row in answer["generations"])
+    publication = json.loads((build.publish_dir / "current" / "publication.json").read_text())
+    assert publication["difference"]["previous"] == third
+    assert publication["difference"]["relations"]["published.audiences"] == {"added": 0, "removed": 0}
+    assert build.run("rollback").exit_code == 0 and build.current == third
+    assert build.run("rollback", "--to", last).exit_code == 0 and build.current == last
+    assert build.run("rollback", "--to", "nothing").exit_code == RULES["no_generation"].code
+    assert build.run("verify").exit_code == 0
+    build.next(-12)  # a backfill
+    answer = build.run()
+    assert answer.exit_code == RULES["as_of_older"].code and build.current == last
+    assert build.run("status").exit_code == 0
+    for file, change in {
+        "bi.duckdb": lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+        "delivery/tailored_audience_members.parquet": lambda content: content[:-1],
+        "publication.json": lambda content: content.replace(b'"faults": 0', b'"faults": 1', 1),
+    }.items():
+        path = build.publish_dir / "generations" / second / file
+        kept = path.read_bytes()
+        path.parent.chmod(0o755)
+        path.chmod(0o644)
+        path.write_bytes(change(kept))
+        for command in (["verify"], ["rollback", "--to", second]):
+            answer = build.run(*command)
+            assert answer.exit_code == RULES["damaged"].code and Path(file).name in answer.output
+        path.write_bytes(kept)
+    (build.publish_dir / "generations" / second / "more.txt").touch()
+    assert build.run("verify").exit_code == RULES["damaged"].code
+    assert build.current == last
+
+
+def test_log_of_refusals_only_grows(build: Build) -> None:
+    """A line that is changed or taken out breaks the chain; one that a kill cut short does not."""
+    log = build.publish_dir / "refusals.jsonl"
+    wal = build.warehouse.with_name("warehouse.duckdb.wal")
+    wal.touch()
+    assert build.run().exit_code == build.run().exit_code == RULES["stale_wal"].code
+    with log.open("ab") as stream:
+        stream.write(b'{"at": "20')
+    assert build.run().exit_code == RULES["stale_wal"].code
+    wal.unlink()
+    assert build.run().exit_code == 0
+    assert build.run("verify").exit_code == 0
+    content = log.read_bytes()
+    lines = content.splitlines(keepends=True)
+    for changed in (
+        content.replace(b"stale_wal", b"stale_war", 1),
+        b"".join(lines[1:]),
+        b"".join(lines[:-1]),
+    ):
+        log.write_bytes(changed)
+        assert build.run("verify").exit_code == RULES["log_broken"].code
+    log.write_bytes(content)
+    assert build.run("verify").exit_code == 0
+
+
+def test_one_publisher_at_a_time(build: Build) -> None:
+    """A second one leaves at once."""
+    build.publish_dir.mkdir()
+    with FileLock(build.publish_dir / ".lock"):
+        answer = build.run()
+        assert answer.exit_code == RULES["locked"].code
+        assert build.run("rollback").exit_code == RULES["locked"].code
+    assert build.run().exit_code == 0
+
+
+def test_no_space(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is seen before anything is written."""
+    usage = shutil.disk_usage(build.folder)
+    monkeypatch.setattr(publish.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    assert_refused(build, "no_space", build.run())
+
+
+def test_not_written(build: Build) -> None:
+    """A disk that fills while the candidate is written, here a limit on the size of a file."""
+    answer = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "publish.py", *build.arguments()],
+        cwd=build.project.path,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
+    )
+    assert answer.returncode == RULES["not_written"].code, answer.stderr
+    assert build.refusals()[-1]["rule"] == "not_written"
+    assert list(build.publish_dir.glob("generations/*")) == []
+    (build.folder / "file").touch()
+    build.publish_dir = build.folder / "file" / "publish"
+    assert build.run().exit_code == RULES["not_written"].code
+
+
+def test_candidate_is_what_was_audited(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that changes during the audit is not published; an interrupt leaves nothing behind."""
+    audit = candidate_audit.Audit.audit
+
+    def tamper(self: candidate_audit.Audit) -> list[dict[str, object]]:
+        results = audit(self)
+        with (self.folder / "bi" / "audiences.parquet").open("ab") as stream:
+            stream.write(b"more")
+        return results
+
+    monkeypatch.setattr(candidate_audit.Audit, "audit", tamper)
+    assert_refused(build, "candidate_changed", build.run())
+
+    def interrupt(self: candidate_audit.Audit) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(candidate_audit.Audit, "audit", interrupt)
+    assert build.run().exit_code != 0
+    assert build.current is None and list(build.publish_dir.glob("generations/*")) == []
+
+
+def read_current(folder: Path) -> tuple[str, set[datetime]]:
+    """What a reader finds: the generation, and the moments of its two files."""
+    generation = (folder / "current").resolve(strict=True)
+    moments = set()
+    for file, table in (("bi", "published.audiences"), ("delivery", "delivery.tailored_audience_members")):
+        with duckdb.connect(str(generation / f"{file}.duckdb"), read_only=True) as connection:
+            moments |= {
+                row[0] for row in connection.execute(f"select distinct as_of from {table}").fetchall()
+            }
+    return generation.name, moments
+
+
+@pytest.fixture
+def killed_runs(build: Build) -> Iterator[Callable[[int, float], int]]:
+    """Publishes later builds in processes of their own and kills each after some seconds."""
+
+    def run(hours: int, seconds: float) -> int:
+        build.next(hours)
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "scripts" / "publish.py", *build.arguments()],
+            cwd=build.project.path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            return process.wait()
+
+    yield run
+
+
+def test_killed_publishers(build: Build, killed_runs: Callable[[int, float], int]) -> None:
+    """Killed at any moment, a publisher leaves one whole generation, which readers never miss."""
+    assert build.run().exit_code == 0
+    seen: list[tuple[str, set[datetime]]] = []
+    errors: list[Exception] = []
+    stop = threading.Event()
+
+    def poll() -> None:
+        while not stop.is_set():
+            try:
+                seen.append(read_current(build.publish_dir))
+            except Exception as error:
+                errors.append(error)
+            time.sleep(0.02)
+
+    started = time.monotonic()
+    reader = threading.Thread(target=poll)
+    reader.start()
+    try:
+        assert killed_runs(1, 600) == 0
+        whole = time.monotonic() - started
+        moments = random.Random(20191008)
+        codes = [killed_runs(hours, moments.uniform(0.2, whole)) for hours in range(2, 12)]
+        store = publish.Generations(build.publish_dir)
+        assert build.run("verify").exit_code == 0
+        assert store.current_id() in store.ids()
+        answer = build.run()
+        assert answer.exit_code == 0, answer.output
+    finally:
+        stop.set()
+        reader.join()
+    assert errors == []
+    assert codes.count(-signal.SIGKILL) >= 5
+    assert len(seen) > 20
+    assert all(len(moments) == 1 for _, moments in seen)
+    assert len({generation for generation, _ in seen}) == len({min(moments) for _, moments in seen}) >= 2
+    leftovers = [path.name for path in build.publish_dir.rglob(f"{publish.LEFTOVER}*")]
+    assert leftovers == [] and build.run("verify").exit_code == 0
+
+
+def test_readme_and_help_have_every_exit_code() -> None:
+    """The README's table is that of the rules, and so is the help."""
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.*) \|$", readme, re.M)
+    assert rows == [(str(rule.code), name, rule.says) for name, rule in RULES.items()]
+    assert len({rule.code for rule in RULES.values()}) == len(RULES)
+    answer = CliRunner().invoke(publish.main, ["--help"])
+    assert all(f"{rule.code}  {name}: {rule.says}" in answer.output for name, rule in RULES.items())
+
+
+def test_what_was_published_is_shown(published: Build) -> None:
+    """show_published.py shows the generation as it shows the warehouse."""
+    warehouse = ["--warehouse", str(published.warehouse)]
+    generation = published.publish_dir / "current"
+    shown = CliRunner().invoke(show_published.main, [*warehouse, "--generation", str(generation)])
+    assert shown.exit_code == 0, shown.output
+    lines = CliRunner().invoke(show_published.main, warehouse).output.splitlines()
+    assert len(lines) > 30
+    assert [line for line in shown.output.splitlines() if published.current not in line] == lines
+
+
+def test_required_guards_exist(published: Build) -> None:
+    """What the publisher asks for is in the project under these names."""
+    artifacts = Artifacts.read(published.target)
+    names = {node["name"] for node in artifacts.guards.values()}
+    assert {name for name in REQUIRED_GUARDS if not name.endswith("()")} <= names
