@@ -128,11 +128,12 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.getbasetemp()
     built = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "built_sample"
     with FileLock(f"{built}.lock"):
-        if not built.exists():
-            project = copy_project(tmp_path_factory.mktemp("sample") / "project")
-            run = project.build(unit_tests=True)
+        if not built.with_suffix(".done").exists():
+            # dbt remembers where a seed's file was, so this folder stays where it is
+            shutil.rmtree(built, ignore_errors=True)
+            run = copy_project(built).build(unit_tests=True)
             assert run.success, run.output
-            project.path.rename(built)
+            built.with_suffix(".done").touch()
     return Project(Path(shutil.copytree(built, tmp_path_factory.mktemp("sample") / "project")))
 
 

@@ -87,7 +87,7 @@ def test_tells_the_story_of_2019(sample: Project) -> None:
     on_lists = sample.query("""
         select contacts.purpose, lists.list_kind
         from sample.raw_contacts as contacts
-        inner join staging.stg_list_entries as entries
+        inner join matching.normalized_list_entries as entries
             on sha256(entries.normalized_value) = sha256(
                 case when contacts.channel = 'email' then lower(trim(contacts.value)) else contacts.value end
             )
