@@ -214,7 +214,13 @@ def assert_same_rows(project: Project, from_seeds: bool = False) -> dict[str, in
     A blank cell of a seed is a missing one to dbt's own reader, which loads seeds into PostgreSQL alone.
     """
 
+    builders = "select invocation_id from release.release"
+    runs = {name for (name,) in [*project.query(builders), *rows(builders)]}
+    assert len(runs) == 2
+
     def comparable(cell: Any) -> Any:
+        if cell in runs:
+            return "the run that built this"
         return None if from_seeds and isinstance(cell, str) and cell.isspace() else canonical(cell)
 
     counts, differing = {}, []
