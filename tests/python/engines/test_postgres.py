@@ -208,12 +208,25 @@ def readme_line(case: str, counts: dict[str, int]) -> str:
     return f"| {case} | " + " | ".join(f"{counts[relation]:,}" for relation in SHOWN) + " |"
 
 
-def assert_same_rows(project: Project) -> dict[str, int]:
-    """Compare each model's rows, of the project's DuckDB file and of the server; the counts, by relation."""
+def assert_same_rows(project: Project, from_seeds: bool = False) -> dict[str, int]:
+    """Compare each model's rows, of the project's DuckDB file and of the server; the counts, by relation.
+
+    A blank cell of a seed is a missing one to dbt's own reader, which loads seeds into PostgreSQL alone.
+    """
+
+    builders = "select invocation_id from release.release"
+    runs = {name for (name,) in [*project.query(builders), *rows(builders)]}
+    assert len(runs) == 2
+
+    def comparable(cell: Any) -> Any:
+        if cell in runs:
+            return "the run that built this"
+        return None if from_seeds and isinstance(cell, str) and cell.isspace() else canonical(cell)
+
     counts, differing = {}, []
     for relation in relations(project):
         here, there = (
-            Counter(tuple(map(canonical, row)) for row in answer)
+            Counter(tuple(map(comparable, row)) for row in answer)
             for answer in (project.query(f"select * from {relation}"), rows(f"select * from {relation}"))
         )
         counts[relation] = here.total()
@@ -244,7 +257,7 @@ def sample_on_both(
 
 def test_sample(sample_on_both: Project) -> None:
     """Every guard and unit test is green on PostgreSQL, and every relation of every layer is the same."""
-    counts = assert_same_rows(sample_on_both)
+    counts = assert_same_rows(sample_on_both, from_seeds=True)
     assert readme_line("bundled sample", counts) in README
 
 
