@@ -1,6 +1,7 @@
 -- THE GATE. The only door between contacts and lists, and it opens last: everything else in identity
 -- is built and tested before it.
--- depends_on: {{ ref('release_consent_funnel') }}, {{ ref('release_measurement_events_shared') }}, {{ ref('rederived_gate') }}
+-- depends_on: {{ ref('release_consent_funnel') }}, {{ ref('release_measurement_events_shared') }}
+-- depends_on: {{ ref('rederived_gate') }}
 
 with contact_decisions as (
     select contact_id, data_use, decision, consent_event_id, consent_occurred_at, consent_expires_at
