@@ -231,6 +231,17 @@
     )
 {%- endmacro %}
 
+{% macro spelled_channel(value) -%}
+    {#-
+        The channel that a value is spelled for. A refusal asks for it and not for the channel that the value
+        was filed under: a number that was given for protection and filed as fax is held like any other
+    -#}
+    case
+        when position('@' in {{ value }}) > 0 or position('{{ "\uff20" }}' in {{ value }}) > 0 then 'email'
+        else 'phone'
+    end
+{%- endmacro %}
+
 {# -- the common table expressions ------------------------------------------------------------ #}
 
 {#

@@ -39,7 +39,7 @@
 {% macro sql_without_jinja(code) %}
     {%- set text_macros = 'matches|replace_matches|without_accents|render_identifier|sha256_hex|add_days|base64_to_hex'
         ~ '|meeting_block_keys|trim_white_space|all_block_keys|rendered_for_profile|rederived_permission'
-        ~ '|rederived_sensitivity|join_distinct|order_free_digest|keyed_noise' -%}
+        ~ '|rederived_sensitivity|spelled_channel|join_distinct|order_free_digest|keyed_noise' -%}
     {%- set literals = '(?:"[^"{]*"|\'[^\'{]*\'|[\\s,]|"[^"]*[{][0-9,]+[}][^"{]*")*' -%}
     {%- set code = modules.re.sub('(?s)\\{#.*?#\\}', ' ', code) -%}
     {%- set code = modules.re.sub('\\{\\{ computed_once\\(\\) \\}\\}', ' ', code) -%}

@@ -60,7 +60,7 @@ protective_contacts as (
 raw_suppressions as (
     select
         suppression_id,
-        channel,
+        {{ spelled_channel('value') }} as channel,
         value,
         nullif({{ trim_white_space('advertiser_id') }}, '') as advertiser_id,
         cast(null as varchar) as country_code
@@ -71,7 +71,7 @@ raw_suppressions as (
 raw_addresses as (
     select *
     from raw_suppressions
-    where channel is null or channel <> 'phone'
+    where channel = 'email'
 ),
 
 raw_numbers as (

@@ -109,7 +109,12 @@ candidate_users as (
 
 -- of each candidate's user what was given for protection, whatever became of it
 protective_contacts as (
-    select contacts.contact_id, contacts.user_id, contacts.channel, contacts.value, candidate_users.country_code
+    select
+        contacts.contact_id,
+        contacts.user_id,
+        {{ spelled_channel('contacts.value') }} as channel,
+        contacts.value,
+        candidate_users.country_code
     from {{ input_table('raw_contacts') }} as contacts
     inner join candidate_users
         on contacts.user_id = candidate_users.user_id

@@ -6,7 +6,10 @@ with users_with_usable_contacts as (
 ),
 
 contacts as (
-    select user_id, channel, value
+    select
+        user_id,
+        {{ spelled_channel('value') }} as channel,
+        value
     from {{ ref('stg_contacts') }}
     where
         is_protective

@@ -752,25 +752,26 @@ def _block_phone(value: str, country_code: str | None) -> BlockKey:
     return BlockKey("phone", full, national - {""}, bare - {""})
 
 
-def block_key(channel: str | None, value: str | None, country_code: str | None) -> BlockKey:
-    """4.3: the wide equivalence class of a value, also of one that does not normalize."""
-    if channel == "email" and value:
-        return _block_email(value)
-    if channel == "phone" and value:
-        return _block_phone(value, country_code)
-    return BlockKey(str(channel))
+def block_key(value: str | None, country_code: str | None) -> BlockKey:
+    """4.3: the wide equivalence class of a value, also of one that does not normalize.
+
+    It is read as what it looks like, an address where it has an at sign, and not as what it was filed under:
+    rule 8 speaks of the same value.
+    """
+    if "@" in unicodedata.normalize("NFKC", value or ""):
+        return _block_email(value or "")
+    return _block_phone(value or "", country_code)
 
 
 def block_keys_meet(
-    channel: str,
     left_value: str | None,
     left_country: str | None,
     right_value: str | None,
     right_country: str | None,
 ) -> bool:
-    """4.3: whether two values of one channel may be the same mailbox or telephone."""
-    left = block_key(channel, left_value, left_country)
-    return left.meets(block_key(channel, right_value, right_country))
+    """4.3: whether two values may be the same mailbox or telephone."""
+    left = block_key(left_value, left_country)
+    return left.meets(block_key(right_value, right_country))
 
 
 # --- 4.1 Decisions ----------------------------------------------------------------------------
@@ -860,7 +861,7 @@ class Judge:
     def block_key_of(self, contact: Row) -> BlockKey:
         """The block key of a contact."""
         country_code = self.country_of(contact.get("user_id"))
-        return block_key(contact.get("channel"), contact.get("value"), country_code)
+        return block_key(contact.get("value"), country_code)
 
     @cached_property
     def protected(self) -> dict[str, BlockIndex]:
@@ -883,7 +884,7 @@ class Judge:
         for row in self.world.raw_suppressions:
             added_at = row.get("added_at")
             if added_at is None or added_at <= self.as_of:
-                key = block_key(row.get("channel"), row.get("value"), None)
+                key = block_key(row.get("value"), None)
                 indexes[(row.get("advertiser_id") or "").strip(TRIMMED) or None].add(key)
         return indexes
 
@@ -1001,7 +1002,8 @@ def _entry_fault(entry: Row, is_hashed: bool | None, profile: str | None) -> str
     """4.4, list_reports: the reasons that leave a row without a key, the first that applies.
 
     A plain value in a hashed list is one that normalizes; what is neither that nor a hash is
-    `hash_format`. A list that declares neither (null) fails both ways.
+    `hash_format`. A list that declares neither (null) fails both ways. No reason says that a plain value is
+    filed under no channel we know: it has no fault, and no key either, so that it matches nothing.
     """
     channel, value, country = (entry.get(c) for c in ("channel", "identifier", "country_code"))
     digest = parse_hash(value)
@@ -1013,7 +1015,7 @@ def _entry_fault(entry: Row, is_hashed: bool | None, profile: str | None) -> str
         if digest is None:
             return "hash_format"
         return "sentinel_hash" if digest in SENTINELS else None
-    if render(profile, channel, value, country):
+    if channel not in ("email", "phone") or render(profile, channel, value, country):
         return None
     if channel == "email":
         return "invalid_email"
@@ -1023,6 +1025,8 @@ def _entry_fault(entry: Row, is_hashed: bool | None, profile: str | None) -> str
 def _entry_key(entry: Row, is_hashed: bool | None, profile: str | None) -> Key | None:
     """The identity of an entry without a fault: (channel, match key)."""
     channel, value = entry.get("channel"), entry.get("identifier")
+    if channel not in ("email", "phone"):
+        return None
     if is_hashed:
         return (str(channel), parse_hash(value) or "")
     return match_key(profile, channel, value, entry.get("country_code"))
@@ -1120,6 +1124,8 @@ def _row_reason(row: EntryRow, state: ListState, matched_keys: set[Key], seen: s
         return row.fault
     if row.upload["operation"] in ("remove", "remove_all"):
         return "removal_row"
+    if row.key is None:
+        return "not_matched"
     if row.key not in state.last_added:
         return "superseded"
     if row.key not in state.current:
@@ -1177,12 +1183,13 @@ def is_sensitive(name: str | None, topics: Iterable[Row]) -> bool:
     words = " ".join(re.findall(r"[a-z0-9]+", plain.lower()))
     if not re.search("[a-z]", words):
         return True
-    return any(_meets(topic["name_pattern"], words) for topic in topics)
+    return any(_words(topic["name_pattern"]).search(words) for topic in topics)
 
 
-def _meets(pattern: str, words: str) -> bool:
+@cache
+def _words(pattern: str) -> re.Pattern[str]:
     end = "" if pattern.endswith("%") else r"\b"
-    return re.search(rf"\b{re.escape(pattern.removesuffix('%'))}{end}", words) is not None
+    return re.compile(rf"\b{re.escape(pattern.removesuffix('%'))}{end}")
 
 
 def _earliest(moments: Iterable[datetime | None]) -> datetime | None:

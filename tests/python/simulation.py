@@ -15,6 +15,7 @@ import csv
 import hashlib
 import json
 import random
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -376,8 +377,8 @@ class Replay:
             elif node["schema"] == "state":
                 self.connection.execute(f"create table {name} ({_columns(node)})")
 
-    def models(self) -> list[Row]:
-        """What the members and the states of the next build rest on, parents first."""
+    def models(self, *schemas: str) -> list[Row]:
+        """The models of these schemas and whatever they rest on, parents first."""
         nodes = self.manifest["nodes"]
         models = {key: node for key, node in nodes.items() if node["resource_type"] == "model"}
         graph = networkx.DiGraph(
@@ -386,7 +387,7 @@ class Replay:
             for parent in node["depends_on"]["nodes"]
             if parent in models
         )
-        last = {key for key, node in models.items() if node["schema"] == "state"}
+        last = {key for key, node in models.items() if node["schema"] in schemas}
         return [
             models[key]
             for key in networkx.lexicographical_topological_sort(graph)
@@ -402,9 +403,45 @@ class Replay:
             _, _, select = view.replace(str(self.inputs), str(inputs)).partition(" AS ")
             self.connection.execute(f"create or replace table {name} as {select}")
 
-    def build(self, moment: str) -> None:
-        """Run every model for this moment."""
-        for model in self.models():
+    def take(self, world: oracle.World) -> None:
+        """Take a world's rows in place of the bundled sample, and its policy."""
+        schemas = {node["name"]: node["schema"] for node in self.manifest["nodes"].values()}
+        for source in self.manifest["sources"].values():
+            columns = source["columns"]
+            typed = ", ".join(
+                f"cast({name} as {column['data_type']}) as {name}" for name, column in columns.items()
+            )
+            self._load(
+                f"{schemas[source['name']]}.{source['name']}",
+                getattr(world, source["name"]),
+                list(columns),
+                typed,
+            )
+        self._load(
+            "policy.consent_rules", world.consent_rules, ["country_code", "data_use", "choice_model"], "*"
+        )
+        for setting, value in (
+            ("dual_purpose_policy", world.dual_purpose_policy),
+            ("min_audience_size", str(world.min_audience_size)),
+        ):
+            self.connection.execute(
+                "update policy.audience_policy set value = ? where setting = ?", [value, setting]
+            )
+
+    def _load(self, name: str, rows: list[Row], columns: list[str], selected: str) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            for row in rows:
+                file.write(json.dumps({column: row.get(column) for column in columns}, default=str) + "\n")
+            file.flush()
+            types = ", ".join(f"{column}: 'varchar'" for column in columns)
+            self.connection.execute(
+                f"create or replace table {name} as select {selected}"
+                f" from read_json('{file.name}', format = 'newline_delimited', columns = {{{types}}})"
+            )
+
+    def build(self, moment: str, *schemas: str) -> None:
+        """Run for this moment the models of these schemas and what they rest on: by default, of the state."""
+        for model in self.models(*schemas or ("state",)):
             name = f"{model['schema']}.{model['alias']}"
             self.connection.execute(f"create or replace table {name} as {self._sql(model, moment)}")
 

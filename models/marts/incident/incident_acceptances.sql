@@ -29,7 +29,10 @@ consents as (
 ),
 
 suppressions as (
-    select channel, value, added_at
+    select
+        {{ spelled_channel('value') }} as channel,
+        value,
+        added_at
     from {{ input_table('raw_suppressions') }}
     where nullif({{ trim_white_space('advertiser_id') }}, '') is null
 ),
@@ -84,7 +87,7 @@ contact_block_keys as (
 addresses as (
     select channel, value, added_at
     from suppressions
-    where channel <> 'phone'
+    where channel = 'email'
 ),
 
 numbers as (

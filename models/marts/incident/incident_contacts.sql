@@ -22,6 +22,7 @@ purposed as (
         contacts.user_id,
         case when contacts.channel in ('email', 'phone') then contacts.channel else 'unknown' end as channel,
         contacts.value,
+        {{ spelled_channel('contacts.value') }} as spelled_channel,
         users.country_code,
         purposes.purpose,
         coalesce(purposes.purpose_class, 'unknown') as purpose_class,
@@ -42,13 +43,13 @@ purposed as (
 addresses as (
     select *
     from purposed
-    where channel <> 'phone'
+    where spelled_channel = 'email'
 ),
 
 numbers as (
     select *
     from purposed
-    where channel = 'phone'
+    where spelled_channel = 'phone'
 ),
 
 {{ normalize_identifiers(
@@ -66,7 +67,8 @@ select
     collected_at,
     verified_at,
     removed_at,
-    normalized_value,
+    -- what was filed under another channel meets refusals, and no list
+    case when channel = 'phone' or national_number is null then normalized_value end as normalized_value,
     national_number,
     trunk_number,
     block_key

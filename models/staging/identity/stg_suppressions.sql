@@ -1,5 +1,9 @@
 with source as (
-    select suppression_id, channel, value, added_at
+    select
+        suppression_id,
+        {{ spelled_channel('value') }} as channel,
+        value,
+        added_at
     from {{ input_table('raw_suppressions') }}
     where nullif({{ trim_white_space('advertiser_id') }}, '') is null
 ),
@@ -7,7 +11,7 @@ with source as (
 addresses as (
     select *
     from source
-    where channel is null or channel <> 'phone'
+    where channel = 'email'
 ),
 
 numbers as (

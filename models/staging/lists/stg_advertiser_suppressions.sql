@@ -1,5 +1,10 @@
 with source as (
-    select suppression_id, channel, value, {{ trim_white_space('advertiser_id') }} as advertiser_id, added_at
+    select
+        suppression_id,
+        {{ spelled_channel('value') }} as channel,
+        value,
+        {{ trim_white_space('advertiser_id') }} as advertiser_id,
+        added_at
     from {{ input_table('raw_suppressions') }}
     where nullif({{ trim_white_space('advertiser_id') }}, '') is not null
 ),
@@ -7,7 +12,7 @@ with source as (
 addresses as (
     select *
     from source
-    where channel is null or channel <> 'phone'
+    where channel = 'email'
 ),
 
 numbers as (
