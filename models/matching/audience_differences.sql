@@ -38,6 +38,8 @@ compared_audiences as (
         audience_sizes.members,
         audience_sizes.content_digest,
         coalesce(audience_sizes.counted_members >= settings.min_audience_size, false) as is_large,
+        -- sizes this far apart are a difference that no noise makes small
+        settings.min_audience_size + settings.size_noise + settings.size_rounding as far_enough,
         row_number() over (
             order by
                 audience_sizes.advertiser_id, audience_eligibilities.list_created_at, audience_sizes.list_id
@@ -65,13 +67,7 @@ pairs as (
         on
             newer.advertiser_id = older.advertiser_id
             and newer.age_position > older.age_position
-    cross join settings
-    where
-        not coalesce(
-            abs(newer.members - older.members)
-            >= settings.min_audience_size + settings.size_noise + settings.size_rounding,
-            false
-        )
+            and not coalesce(abs(newer.members - older.members) >= newer.far_enough, false)
 ),
 
 -- the same content needs no comparison, however often it was uploaded
@@ -90,7 +86,12 @@ paired_positions as (
 ),
 
 paired_members as (
-    select distinct compared_audiences.age_position, audience_matches.advertiser_id, audience_matches.user_id
+    select distinct
+        compared_audiences.age_position,
+        compared_audiences.members,
+        compared_audiences.far_enough,
+        audience_matches.advertiser_id,
+        audience_matches.user_id
     from audience_matches
     inner join compared_audiences
         on
@@ -100,19 +101,17 @@ paired_members as (
         on compared_audiences.age_position = paired_positions.age_position
 ),
 
+-- by who is in both, so that lists that share nobody cost nothing
 shared_members as (
-    select unequal_pairs.age_position, unequal_pairs.older_position, count(*) as members
+    select newer.age_position, older.age_position as older_position, count(*) as members
     from paired_members as newer
     inner join paired_members as older
         on
             newer.advertiser_id = older.advertiser_id
             and newer.user_id = older.user_id
             and newer.age_position > older.age_position
-    inner join unequal_pairs
-        on
-            newer.age_position = unequal_pairs.age_position
-            and older.age_position = unequal_pairs.older_position
-    group by unequal_pairs.age_position, unequal_pairs.older_position
+            and not coalesce(abs(newer.members - older.members) >= newer.far_enough, false)
+    group by newer.age_position, older.age_position
 ),
 
 -- Who is in one of the two lists alone, on either side: to ask each side for the minimum, too, would
