@@ -8,7 +8,7 @@
 #}
 {% macro rederived_differences() %}
 noise as (
-    select coalesce(bool_or(is_noised), false) as has_noise from {{ ref('audience_sizes') }}
+    select {{ has_size_key() }} or count(*) > 0 as has_noise from {{ ref('release_published_sizes') }}
 ),
 
 members_of_marts as (
