@@ -101,10 +101,28 @@ paired_members as (
         on compared_audiences.age_position = paired_positions.age_position
 ),
 
+member_lists as (
+    select advertiser_id, user_id, {{ order_free_digest('cast(age_position as varchar)') }} as lists_digest
+    from paired_members
+    group by advertiser_id, user_id
+),
+
+-- of those who stand in the very same lists one is followed for all: near copies are mostly the same people
+representatives as (
+    select advertiser_id, min(user_id) as user_id, count(*) as members
+    from member_lists
+    group by advertiser_id, lists_digest
+),
+
 -- by who is in both, so that lists that share nobody cost nothing
 shared_members as (
-    select newer.age_position, older.age_position as older_position, count(*) as members
-    from paired_members as newer
+    select
+        newer.age_position,
+        older.age_position as older_position,
+        cast(sum(representatives.members) as bigint) as members
+    from representatives
+    inner join paired_members as newer
+        on representatives.advertiser_id = newer.advertiser_id and representatives.user_id = newer.user_id
     inner join paired_members as older
         on
             newer.advertiser_id = older.advertiser_id
