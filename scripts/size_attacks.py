@@ -45,7 +45,7 @@ MODELS = {
 REPLAY_KEY = "a key for replays alone, so that their figures are the same everywhere"
 TRIALS = 1_000
 COPIES = 20
-COPIES_AT_MINIMUM = 60
+COPIES_AT_MINIMUM = 40
 
 
 def policy() -> dict[str, int]:
