@@ -2,8 +2,9 @@
 
 Contacts with the purpose each was given for and what was decided of it, consent and its history, the
 audiences the person is in and why, what the ad server was given and told to change, and the views and
-clicks that were shared: all for the moment of the last build. Reads the warehouse read-only. Ids, purposes and moments only, so that the answer may
-stand in a terminal or a log: a contact's value is never read here, nor is anything about anybody else.
+clicks that were shared: all for the moment of the last build. Reads the warehouse read-only. Ids, purposes
+and moments only, so that the answer may stand in a terminal or a log: a contact's value is never read here,
+nor is anything about anybody else.
 """
 
 import json
