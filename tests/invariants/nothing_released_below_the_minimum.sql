@@ -164,7 +164,8 @@ where
 
 union all
 
-select 'audiences' as relation, near_lists.list_id || ' ' || near_lists.advertiser_id || ' tells its own draw' as row_key
+select 'audiences' as relation,
+    near_lists.list_id || ' ' || near_lists.advertiser_id || ' tells its own draw' as row_key
 from near_lists
 inner join {{ ref('release_audiences') }} as audiences
     on near_lists.list_id = audiences.list_id and near_lists.advertiser_id = audiences.advertiser_id
