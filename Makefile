@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: help install engines build publish test test-engines incident sample benchmark attacks clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
 
 install: .venv/.installed
 

@@ -1,9 +1,10 @@
 """Say everything that is held about one person and done with it, for an access request (GDPR Art. 15).
 
 Contacts with the purpose each was given for and what was decided of it, consent and its history, the
-audiences the person is in and why, and the views and clicks that were shared: all for the moment of
-the last build. Reads the warehouse read-only. Ids, purposes and moments only, so that the answer may
-stand in a terminal or a log: a contact's value is never read here, nor is anything about anybody else.
+audiences the person is in and why, what the ad server was given and told to change, and the views and
+clicks that were shared: all for the moment of the last build. Reads the warehouse read-only. Ids, purposes
+and moments only, so that the answer may stand in a terminal or a log: a contact's value is never read here,
+nor is anything about anybody else.
 """
 
 import json
@@ -89,6 +90,22 @@ ENGAGEMENTS = """
     order by engagements.occurred_at, engagements.engagement_id
 """
 
+# The members with their contacts that the next build compares with
+DELIVERED = """
+    select list_kind, list_id, advertiser_id, partner_id, contact_id, first_matched_at, valid_until, as_of
+    from state.delivered_members
+    where user_id = $user_id
+    order by list_kind, list_id, advertiser_id, contact_id
+"""
+
+# Who has left, or was erased, is named here once more
+CHANGES = """
+    select list_kind, list_id, advertiser_id, change, reason, previous_as_of, as_of
+    from delivery.membership_changes
+    where user_id = $user_id
+    order by list_kind, list_id, advertiser_id
+"""
+
 REASONS = {
     "accepted": "may be matched: you gave and confirmed it for this use, and consented (or never refused,"
     " where the rule of your country is opt-out)",
@@ -136,10 +153,12 @@ def explain(connection: duckdb.DuckDBPyConnection, user_id: str) -> Row:
 
     Returns:
         user_id, as_of, account, contacts (each with its decisions), consents (per data use, each with
-        its events), audiences (each with its matches) and engagements; moments are datetimes in UTC.
+        its events), audiences (each with its matches), delivered, changes and engagements; moments are
+        datetimes in UTC.
 
     Raises:
-        UnknownPerson: no account, contact, consent event, membership or engagement has this user_id.
+        UnknownPerson: no account, contact, consent event, membership, delivery, change or engagement has
+            this user_id.
         duckdb.Error: the warehouse has not been built.
     """
     connection.execute("set timezone = 'UTC'")
@@ -150,6 +169,8 @@ def explain(connection: duckdb.DuckDBPyConnection, user_id: str) -> Row:
             ("contacts", CONTACTS),
             ("consent_events", CONSENT_EVENTS),
             ("matches", AUDIENCES),
+            ("delivered", DELIVERED),
+            ("changes", CHANGES),
             ("engagements", ENGAGEMENTS),
         )
     }
@@ -163,6 +184,8 @@ def explain(connection: duckdb.DuckDBPyConnection, user_id: str) -> Row:
         "contacts": with_decisions(found["contacts"], read(connection, DECISIONS, user_id)),
         "consents": by_data_use(found["consent_events"], read(connection, CONSENT_STATES, user_id)),
         "audiences": by_audience(found["matches"]),
+        "delivered": found["delivered"],
+        "changes": found["changes"],
         "engagements": found["engagements"],
     }
 
@@ -324,6 +347,24 @@ def show_picture(console: Console, picture: Row) -> None:
             )
             for audience in picture["audiences"]
             for match in audience["matches"]
+        ],
+    )
+    show(
+        console,
+        "Kept of what the ad server was given, to tell it what changes",
+        ("list", "advertiser", "contact", "until", "given"),
+        [
+            tuple(row[name] for name in ("list_id", "advertiser_id", "contact_id", "valid_until", "as_of"))
+            for row in picture["delivered"]
+        ],
+    )
+    show(
+        console,
+        "Changes that the ad server was told last",
+        ("list", "advertiser", "change", "reason", "told"),
+        [
+            tuple(row[name] for name in ("list_id", "advertiser_id", "change", "reason", "as_of"))
+            for row in picture["changes"]
         ],
     )
     show(

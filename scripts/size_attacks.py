@@ -45,6 +45,7 @@ MODELS = {
 REPLAY_KEY = "a key for replays alone, so that their figures are the same everywhere"
 TRIALS = 1_000
 COPIES = 20
+COPIES_AT_MINIMUM = 40
 
 
 def policy() -> dict[str, int]:
@@ -119,6 +120,14 @@ TIPS = f"bool_or(reported_size >= {LARGE} or match_rate_percent >= {EDGE_PERCENT
 DIFFERENCE = "sum(case when list = 'c' then -reported_size else reported_size end)"
 # of many figures the mean: what noise and rounding take away on average stands above the padding
 MEAN = f"avg(reported_size) >= {LARGE} + 0.5 - {MOST_NOISE / 2 + (ROUNDING - 1) / 2}"
+# of many lists that each draw for themselves half serve; of those that do not, the one that does
+SHARE_SERVING = """
+    case
+        when count(*) filter (where list_status = 'serving') > 1
+            then count(*) filter (where list_status = 'serving') >= count(*) / 2
+        else bool_or(list_status = 'serving')
+    end
+"""
 
 
 def with_target(lists: Lists) -> Lists:
@@ -246,6 +255,27 @@ ATTACKS = [
         "noise",
         shift=MIDDLE,
     ),
+    Attack(
+        f"Padding up to the guard's edge of {COPIES} tiny lists at once, and one person",
+        "is a member",
+        lambda shift: [
+            [
+                *(own(f"c{copy:02}", copy, copy + 1) for copy in range(COPIES)),
+                own("d", 0, MINIMUM + shift),
+                person("d"),
+            ]
+        ],
+        "bool_or(list = 'd' and list_status = 'serving')",
+        "noise",
+        shift=MOST_NOISE - 4,  # where the largest of so many draws would be sharpest
+    ),
+    Attack(
+        f"Averaging by near copies at the minimum size: {COPIES_AT_MINIMUM} lists, how many serve",
+        "is a member",
+        lambda shift: [varied(COPIES_AT_MINIMUM, MINIMUM - 1 + MIDDLE)],
+        SHARE_SERVING,
+        "guard",
+    ),
 ]
 
 
@@ -331,31 +361,34 @@ class Models:
             create or replace table matching.audience_matches as
                 select trial, list, trial || '-' || list as list_id, 'adv ' || trial as advertiser_id, user_id
                 from ({members});
+            create or replace table lists as
+                select trial, list, list_id, advertiser_id, count(*) as entries
+                from matching.audience_matches group by all;
             create or replace table matching.audience_eligibilities as
-                select distinct list_id, advertiser_id, 'tailored' as list_kind, null as partner_id,
+                select list_id, advertiser_id, 'tailored' as list_kind, null as partner_id,
                     timestamptz '2025-01-01 00:00:00+00' as list_created_at,
                     cast(null as varchar) as refused_status, cast(null as varchar) as list_owner,
                     cast(null as varchar) as terms_version,
                     cast(null as timestamptz) as lawful_basis_attested_at
-                from matching.audience_matches;
+                from lists;
             create or replace table marts.list_reports as
-                select list_id, 'matched' as reason, count(*) as entries
-                from matching.audience_matches group by list_id
+                select list_id, 'matched' as reason, entries from lists
                 union all
-                select list_id, 'not_matched' as reason, {UPLOADED_ROWS} - count(*) as entries
-                from matching.audience_matches group by list_id;
+                select list_id, 'not_matched' as reason, {UPLOADED_ROWS} - entries as entries from lists;
         """)
         for relation, sql in self.sql.items():
             if relation == MODELS["audience_differences"] and not setting.has_guard:
-                sql = "select list_id, advertiser_id, true as is_far_from_older from matching.audience_sizes"
+                sql = (
+                    "select list_id, advertiser_id, true as is_far_from_older, true as has_older_serving"
+                    " from matching.audience_sizes"
+                )
             connection.execute(f"create or replace table {relation} as {sql}")
         connection.execute("""
             insert into seen
             select lists.trial, lists.list, audiences.list_status, audiences.reported_size,
                 cast(split_part(audiences.match_rate_band, '-', 1) as integer), reports.entries
             from marts.audiences
-            inner join (select distinct trial, list, list_id from matching.audience_matches) as lists
-                using (list_id)
+            inner join lists using (list_id)
             left join release.release_list_reports as reports
                 on audiences.list_id = reports.list_id and reports.reason = 'matched';
             create or replace table state.published_sizes as

@@ -5,7 +5,7 @@ with audience_eligibilities as (
 ),
 
 audience_sizes as (
-    select list_id, advertiser_id, members, content_digest, counted_members
+    select list_id, advertiser_id, members, content_digest, counted_members, is_noised
     from {{ ref('audience_sizes') }}
 ),
 
@@ -28,101 +28,118 @@ settings as (
     where setting in ('min_audience_size', 'size_noise', 'size_rounding')
 ),
 
--- of a list that is too small nothing is told, so nothing can be subtracted from it
-large_audiences as (
+-- With noise nobody may know of any size on which side of the minimum it is, so lists of all sizes are
+-- compared: were those that are too small left out, each of many near copies would draw its own noise, and
+-- tell more with every copy. Without noise a list that is too small is known to be, and nothing is told of it
+compared_audiences as (
     select
         audience_sizes.list_id,
         audience_sizes.advertiser_id,
-        audience_eligibilities.list_created_at,
         audience_sizes.members,
-        audience_sizes.content_digest
+        audience_sizes.content_digest,
+        coalesce(audience_sizes.counted_members >= settings.min_audience_size, false) as is_large,
+        -- sizes this far apart are a difference that no noise makes small
+        settings.min_audience_size + settings.size_noise + settings.size_rounding as far_enough,
+        row_number() over (
+            order by
+                audience_sizes.advertiser_id, audience_eligibilities.list_created_at, audience_sizes.list_id
+        ) as age_position
     from audience_sizes
     inner join audience_eligibilities
         on
             audience_sizes.list_id = audience_eligibilities.list_id
             and audience_sizes.advertiser_id = audience_eligibilities.advertiser_id
     cross join settings
-    where audience_sizes.counted_members >= settings.min_audience_size
+    where audience_sizes.is_noised or audience_sizes.counted_members >= settings.min_audience_size
 ),
 
 -- members are compared only where the sizes leave it open whether the difference is small
 pairs as (
     select
-        newer.list_id,
-        newer.advertiser_id,
-        older.list_id as older_list_id,
+        newer.age_position,
+        older.age_position as older_position,
         newer.members,
         older.members as older_members,
         newer.content_digest,
         older.content_digest as older_content_digest
-    from large_audiences as newer
-    inner join large_audiences as older
+    from compared_audiences as newer
+    inner join compared_audiences as older
         on
             newer.advertiser_id = older.advertiser_id
-            and (newer.list_created_at, newer.list_id) > (older.list_created_at, older.list_id)
-    cross join settings
-    where
-        not coalesce(
-            abs(newer.members - older.members)
-            >= settings.min_audience_size + settings.size_noise + settings.size_rounding,
-            false
-        )
+            and newer.age_position > older.age_position
+            and not coalesce(abs(newer.members - older.members) >= newer.far_enough, false)
 ),
 
 -- the same content needs no comparison, however often it was uploaded
 unequal_pairs as (
-    select list_id, advertiser_id, older_list_id
+    select age_position, older_position
     from pairs
     where content_digest <> older_content_digest
 ),
 
-compared_lists as (
-    select list_id, advertiser_id
-    from unequal_pairs
+paired_positions as (
+    select age_position from unequal_pairs
 
     union
 
-    select older_list_id as list_id, advertiser_id
-    from unequal_pairs
+    select older_position as age_position from unequal_pairs
 ),
 
-compared_members as (
-    select distinct audience_matches.list_id, audience_matches.advertiser_id, audience_matches.user_id
+paired_members as (
+    select distinct
+        compared_audiences.age_position,
+        compared_audiences.members,
+        compared_audiences.far_enough,
+        audience_matches.advertiser_id,
+        audience_matches.user_id
     from audience_matches
-    inner join compared_lists
+    inner join compared_audiences
         on
-            audience_matches.list_id = compared_lists.list_id
-            and audience_matches.advertiser_id = compared_lists.advertiser_id
+            audience_matches.list_id = compared_audiences.list_id
+            and audience_matches.advertiser_id = compared_audiences.advertiser_id
+    inner join paired_positions
+        on compared_audiences.age_position = paired_positions.age_position
 ),
 
+member_lists as (
+    select advertiser_id, user_id, {{ order_free_digest('cast(age_position as varchar)') }} as lists_digest
+    from paired_members
+    group by advertiser_id, user_id
+),
+
+-- of those who stand in the very same lists one is followed for all: near copies are mostly the same people
+representatives as (
+    select advertiser_id, min(user_id) as user_id, count(*) as members
+    from member_lists
+    group by advertiser_id, lists_digest
+),
+
+-- by who is in both, so that lists that share nobody cost nothing
 shared_members as (
     select
-        unequal_pairs.list_id,
-        unequal_pairs.advertiser_id,
-        unequal_pairs.older_list_id,
-        count(*) as members
-    from unequal_pairs
-    inner join compared_members as newer_members
+        newer.age_position,
+        older.age_position as older_position,
+        cast(sum(representatives.members) as bigint) as members
+    from representatives
+    inner join paired_members as newer
+        on representatives.advertiser_id = newer.advertiser_id and representatives.user_id = newer.user_id
+    inner join paired_members as older
         on
-            unequal_pairs.list_id = newer_members.list_id
-            and unequal_pairs.advertiser_id = newer_members.advertiser_id
-    inner join compared_members as older_members
-        on
-            unequal_pairs.older_list_id = older_members.list_id
-            and unequal_pairs.advertiser_id = older_members.advertiser_id
-            and newer_members.user_id = older_members.user_id
-    group by unequal_pairs.list_id, unequal_pairs.advertiser_id, unequal_pairs.older_list_id
+            newer.advertiser_id = older.advertiser_id
+            and newer.user_id = older.user_id
+            and newer.age_position > older.age_position
+            and not coalesce(abs(newer.members - older.members) >= newer.far_enough, false)
+    group by newer.age_position, older.age_position
 ),
 
--- who is in one of the two lists alone, on either side: to ask each side for the minimum, too, would
--- cost an honest advertiser many lists and one with accounts of its own nothing
+-- Who is in one of the two lists alone, on either side: to ask each side for the minimum, too, would
+-- cost an honest advertiser many lists and one with accounts of its own nothing. A difference of nobody is
+-- small as well: were equal lists let through, a list with one more person would be withheld exactly when
+-- that person is a member
 measured_pairs as (
     select
-        pairs.list_id,
-        pairs.advertiser_id,
-        pairs.older_list_id,
-        least(pairs.content_digest, pairs.older_content_digest) as lesser_digest,
-        greatest(pairs.content_digest, pairs.older_content_digest) as greater_digest,
+        pairs.age_position,
+        pairs.older_content_digest,
         case
             when pairs.content_digest = pairs.older_content_digest then 0
             else pairs.members + pairs.older_members - 2 * coalesce(shared_members.members, 0)
@@ -130,49 +147,70 @@ measured_pairs as (
     from pairs
     left join shared_members
         on
-            pairs.list_id = shared_members.list_id
-            and pairs.advertiser_id = shared_members.advertiser_id
-            and pairs.older_list_id = shared_members.older_list_id
-),
-
--- A difference of nobody is small as well: were equal lists let through, a list with one more person
--- would be withheld exactly when that person is a member. And one of the minimum and more is counted with
--- noise, fixed per pair of contents: an exact edge would tell the last person of a difference padded up to it
-noised_pairs as (
-    select
-        measured_pairs.list_id,
-        measured_pairs.advertiser_id,
-        measured_pairs.differing_members,
-        case
-            when measured_pairs.differing_members >= settings.min_audience_size
-                then {{ keyed_noise(
-                    "'difference ' || measured_pairs.lesser_digest || ' ' || measured_pairs.greater_digest",
-                    "settings.size_noise", "settings.size_rounding"
-                ) }}
-        end as noise
-    from measured_pairs
-    cross join settings
+            pairs.age_position = shared_members.age_position
+            and pairs.older_position = shared_members.older_position
 ),
 
 nearest as (
-    select list_id, advertiser_id, min(differing_members - coalesce(noise, 0)) as counted_differing_members
-    from noised_pairs
-    group by list_id, advertiser_id
+    select
+        age_position,
+        min(differing_members) as differing_members,
+        {{ order_free_digest('older_content_digest') }} as older_digest
+    from measured_pairs
+    group by age_position
+),
+
+-- A difference of the minimum and more is counted with noise: an exact edge would tell the last person of
+-- one padded up to it. It is one draw per list, fixed by its content and those that it is compared with:
+-- the least of many draws, one per older list, would be as sharp an edge again
+noised as (
+    select
+        compared_audiences.list_id,
+        compared_audiences.advertiser_id,
+        compared_audiences.age_position,
+        compared_audiences.is_large,
+        nearest.differing_members,
+        case
+            when nearest.differing_members >= settings.min_audience_size
+                then {{ keyed_noise(
+                    "'difference ' || compared_audiences.content_digest || ' ' || nearest.older_digest",
+                    "settings.size_noise", "settings.size_rounding"
+                ) }}
+        end as noise
+    from compared_audiences
+    cross join settings
+    left join nearest
+        on compared_audiences.age_position = nearest.age_position
 ),
 
 -- one row per audience that was compared: an audience without a row was not
 judged as (
     select
-        large_audiences.list_id,
-        large_audiences.advertiser_id,
-        nearest.counted_differing_members is null
-        or nearest.counted_differing_members >= settings.min_audience_size as is_far_from_older
-    from large_audiences
+        noised.list_id,
+        noised.advertiser_id,
+        noised.age_position,
+        noised.is_large,
+        noised.differing_members is null
+        or noised.differing_members - coalesce(noised.noise, 0) >= settings.min_audience_size as is_far_from_older
+    from noised
     cross join settings
-    left join nearest
-        on
-            large_audiences.list_id = nearest.list_id
-            and large_audiences.advertiser_id = nearest.advertiser_id
+),
+
+-- what a list that is near an older one may be called is known without it: whether some older list serves
+labelled as (
+    select
+        list_id,
+        advertiser_id,
+        is_far_from_older,
+        coalesce(
+            bool_or(is_large and is_far_from_older) over (
+                partition by advertiser_id
+                order by age_position asc
+                rows between unbounded preceding and 1 preceding
+            ),
+            false
+        ) as has_older_serving
+    from judged
 )
 
-select * from judged
+select * from labelled

@@ -1,9 +1,9 @@
 -- Twin of nothing_released_below_the_minimum: a returned row is an audience with more members than the
--- noise can take below the minimum that is neither serving nor hardly different from an older one; one that
--- serves and delivers fewer members than it has; one that reports a size which neither its members, noise
--- and rounding nor the last build explain, or none although others do; or a report or funnel that leaves out
--- more of what is enough than the one row that may go along with small ones, or shows other figures than
--- size and mart.
+-- noise can take below the minimum that neither serves nor is hardly different from an older one and called
+-- so; one that serves and delivers fewer members than it has; one that reports a size which neither its
+-- members, noise and rounding nor the last build explain, or none although others do; or a report or funnel
+-- that leaves out more of what is enough than the one row that may go along with small ones, or shows other
+-- figures than size and mart.
 
 with thresholds as (
     select
@@ -42,13 +42,14 @@ delivered_sizes as (
     group by list_id, advertiser_id
 ),
 
--- a difference from an audience of which nothing may be told is none
+-- without noise a difference from an audience of which nothing may be told is none
 differences_from_told as (
     select differences.list_id, differences.advertiser_id, min(differences.differing_members) as differing_members
     from rederived_differences as differences
     inner join {{ ref('release_audiences') }} as older
         on differences.older_list_id = older.list_id and differences.advertiser_id = older.advertiser_id
-    where older.list_status in ('serving', 'withheld_differencing')
+    cross join noise
+    where noise.has_noise or older.list_status in ('serving', 'withheld_differencing')
     group by differences.list_id, differences.advertiser_id
 ),
 
@@ -111,17 +112,23 @@ due as (
 select 'audiences' as relation, sizes.list_id || ' ' || sizes.advertiser_id || ' is left out' as row_key
 from sizes
 cross join settings
+cross join noise
 left join {{ ref('release_audiences') }} as audiences
     on sizes.list_id = audiences.list_id and sizes.advertiser_id = audiences.advertiser_id
 left join delivered_sizes
     on sizes.list_id = delivered_sizes.list_id and sizes.advertiser_id = delivered_sizes.advertiser_id
 left join differences_from_told as differences
     on sizes.list_id = differences.list_id and sizes.advertiser_id = differences.advertiser_id
+left join lists_behind_serving
+    on sizes.list_id = lists_behind_serving.list_id and sizes.advertiser_id = lists_behind_serving.advertiser_id
 where
     (sizes.size >= settings.min_audience_size + settings.most_noise or audiences.list_status <> 'too_small')
     and not coalesce(
         audiences.list_status = 'serving' and delivered_sizes.size = sizes.size
-        or audiences.list_status = 'withheld_differencing'
+        or audiences.list_status = case
+            when noise.has_noise and lists_behind_serving.list_id is null then 'too_small'
+            else 'withheld_differencing'
+        end
         and differences.differing_members < settings.min_audience_size + settings.most_noise,
         false
     )

@@ -1,8 +1,9 @@
 -- A returned row is an audience, a report row or a step of the funnel that is about to be published
 -- although fewer people or rows than the minimum stand behind it; a size that is not rounded, or that
 -- changed by less than the minimum change; an audience that serves although it is hardly different from an
--- older one of its advertiser; or a report that tells more of how many rows matched than the published
--- size: by itself, or because its rows do not add up to those uploaded, which are published beside it.
+-- older one of its advertiser, or, where there is noise, whose status tells more then than whether some older
+-- one serves; or a report that tells more of how many rows matched than the published size: by itself, or
+-- because its rows do not add up to those uploaded, which are published beside it.
 
 with settings as (
     select
@@ -15,6 +16,16 @@ with settings as (
 ),
 
 {{ rederived_differences() }},
+
+-- near an older one, which itself may serve or not
+near_lists as (
+    select differences.list_id, differences.advertiser_id
+    from rederived_differences as differences
+    cross join settings
+    cross join noise
+    where noise.has_noise and coalesce(differences.differing_members < settings.min_audience_size, true)
+    group by differences.list_id, differences.advertiser_id
+),
 
 members as (
     select list_id, advertiser_id, user_id from {{ ref('release_tailored_audience_members') }}
@@ -150,6 +161,21 @@ where
     newer.list_status = 'serving'
     and older.list_status = 'serving'
     and coalesce(differences.differing_members < settings.min_audience_size, true)
+
+union all
+
+select 'audiences' as relation,
+    near_lists.list_id || ' ' || near_lists.advertiser_id || ' tells its own draw' as row_key
+from near_lists
+inner join {{ ref('release_audiences') }} as audiences
+    on near_lists.list_id = audiences.list_id and near_lists.advertiser_id = audiences.advertiser_id
+left join lists_behind_serving
+    on
+        near_lists.list_id = lists_behind_serving.list_id
+        and near_lists.advertiser_id = lists_behind_serving.advertiser_id
+where
+    audiences.list_status
+    <> case when lists_behind_serving.list_id is null then 'too_small' else 'withheld_differencing' end
 
 union all
 

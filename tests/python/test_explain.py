@@ -16,6 +16,7 @@ from test_sample import DECISIONS
 IDS = re.compile(r"\b(?:u\d{4}|c\d{5}|e\d{5}|g\d{4}|canary-[\w-]+)\b")  # users, contacts, consents, views
 KEYS = {
     *("user_id", "as_of", "account", "contacts", "consents", "audiences", "engagements"),
+    *("delivered", "first_matched_at", "changes", "change", "previous_as_of"),
     *("country_code", "is_adult", "account_status", "created_at"),
     *("contact_id", "channel", "purpose", "purpose_class", "collected_at", "verified_at", "removed_at"),
     *("decisions", "data_use", "decision", "reason"),
@@ -118,6 +119,14 @@ def test_says_all_of_it(sample: Project, people: list[str]) -> None:
                 f"select list_id, advertiser_id from delivery.partner_audience_members {mine}"
             )
         )
+        state = {(row["list_id"], row["advertiser_id"], row["contact_id"]) for row in told["delivered"]}
+        assert state == set(
+            sample.query(f"select list_id, advertiser_id, contact_id from state.delivered_members {mine}")
+        )
+        changes = {(row["list_id"], row["advertiser_id"], row["change"]) for row in told["changes"]}
+        assert changes == set(
+            sample.query(f"select list_id, advertiser_id, change from delivery.membership_changes {mine}")
+        )
         views = {(row["engagement_id"], row["shared_with"] is not None) for row in told["engagements"]}
         assert views == set(
             sample.query(
@@ -126,6 +135,21 @@ def test_says_all_of_it(sample: Project, people: list[str]) -> None:
                 f" from sample.raw_ad_engagements {mine}"
             )
         )
+
+
+def test_says_who_is_only_named_in_a_removal(copy_of_sample: Project) -> None:
+    """Somebody erased, whose id the ad server is told once more: that is held, and nothing else."""
+    with duckdb.connect(str(copy_of_sample.warehouse)) as connection:
+        connection.execute("""
+            insert into delivery.membership_changes by name
+            select 'tailored' as list_kind, 'l01' as list_id, 'a01' as advertiser_id, 'u9999' as user_id,
+                'remove' as change, 'user_erased' as reason, as_of
+            from release.release
+        """)
+    told = picture(copy_of_sample, "u9999")
+    assert told["account"] is None
+    assert [(row["change"], row["reason"]) for row in told["changes"]] == [("remove", "user_erased")]
+    assert "user_erased" in run(copy_of_sample, "u9999").output
 
 
 def test_says_why(sample: Project) -> None:

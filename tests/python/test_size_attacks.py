@@ -93,8 +93,7 @@ def test_near_copy_that_serves(copy_of_sample: Project) -> None:
     """The guard against differencing is dropped: the invariant that derives it a second time sees it."""
     copy_of_sample.edit(
         "models/marts/audiences/audiences.sql",
-        "            when not coalesce(audience_differences.is_far_from_older, false)"
-        " then 'withheld_differencing'\n",
-        "",
+        "select list_id, advertiser_id, is_far_from_older, has_older_serving\n",
+        "select list_id, advertiser_id, true as is_far_from_older, has_older_serving\n",
     )
     assert_red_and_unchanged(copy_of_sample, "nothing_released_below_the_minimum")

@@ -11,7 +11,7 @@ audience_sizes as (
 ),
 
 audience_differences as (
-    select list_id, advertiser_id, is_far_from_older
+    select list_id, advertiser_id, is_far_from_older, has_older_serving
     from {{ ref('audience_differences') }}
 ),
 
@@ -54,7 +54,8 @@ uploads as (
 ),
 
 -- DESIGN 4.4, the first that applies: a list serves only where its size is known to reach the minimum, and
--- where it was compared with the older lists of its advertiser
+-- where it was compared with the older lists of its advertiser. With noise a list that is near an older one
+-- comes first and may not draw: what it is called then, its advertiser can tell without it
 judged as (
     select
         audience_eligibilities.list_id,
@@ -63,6 +64,8 @@ judged as (
         audience_eligibilities.partner_id,
         case
             when audience_eligibilities.refused_status is not null then audience_eligibilities.refused_status
+            when audience_sizes.is_noised and not coalesce(audience_differences.is_far_from_older, false)
+                then case when audience_differences.has_older_serving then 'withheld_differencing' else 'too_small' end
             when not coalesce(audience_sizes.counted_members >= thresholds.min_audience_size, false) then 'too_small'
             when not coalesce(audience_differences.is_far_from_older, false) then 'withheld_differencing'
             else 'serving'
