@@ -433,12 +433,12 @@ class Replay:
     unprotected: Advantage
 
 
-def replays(trials: int) -> list[Replay]:
-    """Replay every attack, each in ``trials`` trials with the protections and as many without."""
+def replays(trials: int, attacks: list[Attack] = ATTACKS) -> list[Replay]:
+    """Replay attacks, by default all, each in ``trials`` trials with the protections and as many without."""
     models = Models()
     found = []
     with mock.patch.dict(os.environ, {KEY_VARIABLE: REPLAY_KEY}):
-        for attack in track(ATTACKS, "replaying", console=Console(stderr=True), transient=True):
+        for attack in track(attacks, "replaying", console=Console(stderr=True), transient=True):
             protected = models.replay(attack, Setting(), trials, is_protected=True)
             unprotected = models.replay(attack, WITHOUT[attack.without], trials, is_protected=False)
             found.append(Replay(attack, trials, protected, unprotected))
