@@ -38,6 +38,30 @@ INCIDENT = ("models/marts/incident/",)
 OWN_MACROS = {"generate_schema_name"}
 """dbt's own macros that the project replaces on purpose."""
 
+BUILT_IN = {
+    "ref",
+    "source",
+    "config",
+    "var",
+    "env_var",
+    "this",
+    "model",
+    "graph",
+    "target",
+    "adapter",
+    "api",
+    "exceptions",
+    "execute",
+    "flags",
+    "modules",
+    "context",
+    "builtins",
+    "return",
+    "log",
+    "selected_resources",
+}
+"""Words of dbt's own Jinja that are no macros, and that a macro of their name would stand in for."""
+
 JUDGED_IN_JINJA = {
     "every_path_passes_the_gate": "graph_faults",
     "members_come_through_the_gate": "has_path_from_gate",
@@ -52,36 +76,6 @@ GATE = "contacts_consented_for_ads"
 
 BUILT_LAST = ("published", "delivery", "state")
 """Schemas of copies of tested candidates."""
-
-REQUIRED_GUARDS = {
-    "check_graph()",
-    "check_published()",
-    "check_inputs()",
-    "security_contacts_never_behind_members",
-    "protected_values_never_behind_members",
-    "members_rest_on_a_match",
-    "gate_admits_nobody_else",
-    "consent_held_at_as_of",
-    "suppressed_values_never_behind_members",
-    "members_are_active_adults",
-    "planted_identifiers_are_seen",
-    "canaries_for_security_match_nothing",
-    "canaries_with_consent_always_match",
-    "protective_purposes_never_usable",
-    "row_reasons_reconcile",
-    "every_contact_has_one_decision",
-    "nothing_released_below_the_minimum",
-    "every_path_passes_the_gate",
-    "measurement_shares_nothing_else",
-    "policy_is_valid",
-    "members_are_explained",
-    "candidates_are_the_marts",
-    "sensitive_lists_have_no_members",
-    "members_are_licensed",
-    "everybody_matched_is_a_member",
-    "gate_admits_everybody_due",
-}
-"""Invariants and checks at the run's start without which nothing is published, whatever the project says."""
 
 
 @dataclass(frozen=True)
@@ -267,11 +261,14 @@ def check_run(artifacts: Artifacts) -> None:
         raise Refusal("not_whole", some(missing or failed))
 
 
-def check_guards(artifacts: Artifacts, published: Iterable[str], retired: Iterable[str]) -> None:
+def check_guards(
+    artifacts: Artifacts, required: Iterable[str], published: Iterable[str], retired: Iterable[str]
+) -> None:
     """Refuse guards that were taken out or loosened.
 
     Args:
         artifacts: the run.
+        required: names of the guards and checks that must be there (scripts/lock.py).
         published: names of the guards of the current generation.
         retired: those of them that may be gone.
 
@@ -306,12 +303,12 @@ def check_guards(artifacts: Artifacts, published: Iterable[str], retired: Iterab
         if node["resource_type"] == "operation"
     }
     names = {node["name"] for node in artifacts.guards.values()} | hooks
-    gone = (REQUIRED_GUARDS | (set(published) - set(retired))) - names
+    gone = (set(required) | (set(published) - set(retired))) - names
     if gone:
         raise Refusal("guard_removed", f"{some(list(gone))}; retire one with --retired-guard")
     macros = artifacts.manifest["macros"].values()
     project = artifacts.manifest["metadata"]["project_name"]
-    built_in = {macro["name"] for macro in macros if macro["package_name"] != project}
+    built_in = {macro["name"] for macro in macros if macro["package_name"] != project} | BUILT_IN
     shadows = {macro["name"] for macro in macros if macro["package_name"] == project} & built_in
     if shadows - OWN_MACROS:
         raise Refusal("macro_shadowed", some(list(shadows - OWN_MACROS)))

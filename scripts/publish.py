@@ -28,6 +28,7 @@ import yaml
 from candidate_audit import FILES, SCHEMAS, Audit, literal, parquet_of, quoted, table_of
 from dbt_artifacts import Artifacts, Relation, check_gate, check_guards, check_guards_can_fail, check_run
 from filelock import FileLock, Timeout
+from lock import check_guards_are_locked, names_of_required_guards
 from publish_rules import RULES, Refusal, some
 from rich.console import Console
 from rich.table import Table
@@ -453,7 +454,7 @@ def make_generation(
     guards = (
         [guard["name"] for guard in previous[1]["guards"] if not guard["is_incident"]] if previous else []
     )
-    check_guards(artifacts, guards, retired)
+    check_guards(artifacts, names_of_required_guards(), guards, retired)
     check_gate(artifacts)
     candidate = store.generations / f"{LEFTOVER}candidate"
     connection = open_warehouse(warehouse, artifacts.database, store.generations / f"{LEFTOVER}spill")
@@ -466,6 +467,7 @@ def make_generation(
             raise Refusal("as_of_older", f"{as_of:%Y-%m-%d %H:%M:%S} is before that of {current}")
         say("planning every guard")
         check_guards_can_fail(artifacts, connection)
+        check_guards_are_locked(artifacts)
         check_space(connection, artifacts, store.folder)
         say("writing the candidate")
         relations = artifacts.relations()

@@ -24,10 +24,13 @@ RULES = {
     "guard_loosened": Rule(21, "no guard has another severity, where, limit, fail_calc, error_if or warn_if"),
     "guard_empty": Rule(22, "every guard reads a relation, and its SQL can return a row"),
     "guard_removed": Rule(
-        23, "the guards that must be there, and those of the current generation, are there"
+        23, "the guards that scripts/lock.py locked, and those of the current generation, are there"
     ),
     "macro_shadowed": Rule(24, "no macro of the project has the name of one of dbt's own"),
     "gate_passed_by": Rule(25, "every path from raw contacts to audiences in dbt's graph passes the gate"),
+    "guard_changed": Rule(
+        26, "every guard's compiled SQL and config, unit test and contract is as scripts/lock.py locked it"
+    ),
     "no_warehouse": Rule(30, "the warehouse is there, opens, and holds what the artifacts name"),
     "stale_wal": Rule(
         31, "no write-ahead log stands beside the warehouse: nobody writes it, or died writing it"

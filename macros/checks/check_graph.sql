@@ -25,7 +25,8 @@
         {%- elif node.resource_type == 'snapshot' -%}
             {%- do faults.append(node.name ~ ' is a snapshot, which would keep what was withdrawn') -%}
         {%- elif node.resource_type == 'operation' -%}
-            {%- if node.raw_code not in ['{{ check_graph() }}', '{{ check_published() }}', '{{ check_inputs() }}', '{{ leave_no_incident() }}'] -%}
+            {%- set checks = ['check_graph', 'check_guards', 'check_published', 'check_inputs', 'leave_no_incident'] -%}
+            {%- if not modules.re.match('^\\{\\{ (' ~ checks | join('|') ~ ')\\(\\) \\}\\}$', node.raw_code) -%}
                 {%- do faults.append(node.name ~ ' is a hook of the project, which could write what no guard sees') -%}
             {%- endif -%}
         {%- endif -%}
