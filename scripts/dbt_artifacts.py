@@ -305,7 +305,7 @@ def check_guards(
     names = {node["name"] for node in artifacts.guards.values()} | hooks
     gone = (set(required) | (set(published) - set(retired))) - names
     if gone:
-        raise Refusal("guard_removed", f"{some(list(gone))}; retire one with --retired-guard")
+        raise Refusal("guard_removed", f"{some(list(gone))}; scripts/lock.py retires one")
     macros = artifacts.manifest["macros"].values()
     project = artifacts.manifest["metadata"]["project_name"]
     built_in = {macro["name"] for macro in macros if macro["package_name"] != project} | BUILT_IN

@@ -308,9 +308,15 @@ def contents(artifacts: Artifacts) -> dict[str, tuple[Lock, Content]]:
     return {"guards": (GUARDS, guards_of(artifacts)), "policy": (POLICY, policy_of(artifacts.manifest))}
 
 
-def names_of_required_guards() -> set[str]:
-    """The data tests and the checks at the run's start that every run must have."""
+def required_guards() -> set[str]:
+    """Names of the data tests and the checks at the run's start that every run must have."""
     return {entry.name for entry in GUARDS.entries() if entry.kind in ("data_test", "run_start")}
+
+
+def retired_guards() -> set[str]:
+    """Names of the data tests that were there once, until a review agreed to be without them."""
+    changes = "; ".join(review["changed"] for review in read_reviews() if review["lock"] == GUARDS.name)
+    return set(re.findall(r"\bremoved data_test (\S+?)(?:;|$)", changes))
 
 
 def compiled() -> Artifacts:

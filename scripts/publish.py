@@ -28,7 +28,7 @@ import yaml
 from candidate_audit import FILES, SCHEMAS, Audit, literal, parquet_of, quoted, table_of
 from dbt_artifacts import Artifacts, Relation, check_gate, check_guards, check_guards_can_fail, check_run
 from filelock import FileLock, Timeout
-from lock import check_guards_are_locked, names_of_required_guards
+from lock import check_guards_are_locked, required_guards, retired_guards
 from publish_rules import RULES, Refusal, some
 from rich.console import Console
 from rich.table import Table
@@ -436,7 +436,6 @@ def make_generation(
     warehouse: Path,
     artifacts: Artifacts,
     keep: int,
-    retired: tuple[str, ...],
     say: Callable[[str], object],
 ) -> tuple[str, Publication]:
     """Check, write, audit and flip; the caller holds the lock.
@@ -454,7 +453,7 @@ def make_generation(
     guards = (
         [guard["name"] for guard in previous[1]["guards"] if not guard["is_incident"]] if previous else []
     )
-    check_guards(artifacts, names_of_required_guards(), guards, retired)
+    check_guards(artifacts, required_guards(), guards, retired_guards())
     check_gate(artifacts)
     candidate = store.generations / f"{LEFTOVER}candidate"
     connection = open_warehouse(warehouse, artifacts.database, store.generations / f"{LEFTOVER}spill")
@@ -555,13 +554,7 @@ def main() -> None:
     help="Folder of the artifacts of that build.",
 )
 @click.option("--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Generations to keep.")
-@click.option(
-    "--retired-guard",
-    "retired",
-    multiple=True,
-    help="Name of a guard of the current generation that was taken out on purpose; may be repeated.",
-)
-def publish(folder: Path, warehouse: Path, target_path: Path, keep: int, retired: tuple[str, ...]) -> None:
+def publish(folder: Path, warehouse: Path, target_path: Path, keep: int) -> None:
     """Publish the last build as a new generation."""
     console = Console(stderr=True)
     store = Generations(folder)
@@ -571,9 +564,7 @@ def publish(folder: Path, warehouse: Path, target_path: Path, keep: int, retired
             artifacts = Artifacts.read(target_path)
             run_id = artifacts.run_id
             with console.status("publishing") as status:
-                generation, publication = make_generation(
-                    store, warehouse, artifacts, keep, retired, status.update
-                )
+                generation, publication = make_generation(store, warehouse, artifacts, keep, status.update)
         except OSError as error:
             refusal = Refusal("not_written", f"{folder}: {error.strerror}")
             store.refuse(refusal, run_id)

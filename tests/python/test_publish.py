@@ -1,5 +1,6 @@
 """Publishing: whole generations or none, each refusal by its rule, each rule of the audit seen to fail."""
 
+import dataclasses
 import json
 import random
 import re
@@ -18,12 +19,13 @@ from typing import Any
 
 import candidate_audit
 import duckdb
+import lock
 import publish
 import pytest
 import show_published
 from click.testing import CliRunner, Result
 from conftest import ROOT, Project, working_directory
-from dbt_artifacts import REQUIRED_GUARDS, Artifacts
+from dbt_artifacts import Artifacts
 from filelock import FileLock
 from publish_rules import RULES, Refusal
 
@@ -183,6 +185,16 @@ def shadowed(manifest: Json, results: Json) -> None:
     manifest["macros"]["macro.planted"] = macro | {"name": "get_where_subquery"}
 
 
+def other_rows(manifest: Json, results: Json) -> None:
+    """A unit test that expects nothing."""
+    next(iter(manifest["unit_tests"].values()))["expect"]["rows"] = []
+
+
+def without_check(manifest: Json, results: Json) -> None:
+    """A contract that lost its constraints."""
+    manifest["nodes"]["model.consented_audiences.audiences"]["constraints"] = []
+
+
 def around_the_gate(manifest: Json, results: Json) -> None:
     """An audience model that reads contacts past the gate."""
     manifest["parent_map"]["model.consented_audiences.audience_matches"].append(
@@ -234,6 +246,12 @@ REFUSED_ARTIFACTS: dict[str, tuple[str, Callable[[Json, Json], object]]] = {
         ),
     ),
     "no sql": ("guard_empty", compiled_to("")),
+    "other sql": (
+        "guard_changed",
+        compiled_to("select user_id from warehouse.sample.raw_users where user_id = ''"),
+    ),
+    "unit test": ("guard_changed", other_rows),
+    "contract": ("guard_changed", without_check),
 }
 
 
@@ -264,20 +282,37 @@ def test_no_artifacts_are_refused(build: Build) -> None:
     assert_refused(build, "no_artifacts", build.run())
 
 
-def test_guards_of_the_current_generation_stay(build: Build) -> None:
-    """A guard that the current generation passed may only be gone by name."""
+def test_guards_of_the_current_generation_stay(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guard that the current generation passed may only be gone by a review, whatever the lock says."""
+    name = "funnel_adds_up"
+    content = lock.GUARDS.content()
 
     def drop(manifest: Json, results: Json) -> None:
-        del manifest["nodes"][guard_of(manifest, "funnel_adds_up")["unique_id"]]
+        del manifest["nodes"][guard_of(manifest, name)["unique_id"]]
+
+    def refusal() -> str:
+        answer = build.run()
+        assert answer.exit_code == RULES["guard_removed"].code and name in answer.output
+        return answer.output
 
     assert build.run().exit_code == 0
     current = build.current
     build.next(1)
     build.edit(drop)
-    answer = build.run()
-    assert answer.exit_code == RULES["guard_removed"].code and "funnel_adds_up" in answer.output
+    refusal()
+    monkeypatch.setattr(lock, "GUARDS", dataclasses.replace(lock.GUARDS, file=tmp_path / "guards.sql"))
+    monkeypatch.setattr(lock, "REVIEWS", tmp_path / "reviews.csv")
+    lock.GUARDS.write(content, "1", "with the guard of the funnel")
+    lock.GUARDS.file.write_text(re.sub(rf"data_test,{name},.*\n", "", lock.GUARDS.file.read_text()))
+    refusal()
+    lock.GUARDS.file.unlink()
+    lock.GUARDS.write(content, "2", "with the guard of the funnel")
+    del content["data_test", name]
+    lock.GUARDS.write(content, "3", "without the guard of the funnel")
     assert build.current == current
-    answer = build.run("publish", "--retired-guard", "funnel_adds_up")
+    answer = build.run()
     assert answer.exit_code == 0, answer.output
     assert build.current != current
 
@@ -813,10 +848,3 @@ def test_what_was_published_is_shown(published: Build) -> None:
     lines = CliRunner().invoke(show_published.main, warehouse).output.splitlines()
     assert len(lines) > 30
     assert [line for line in shown.output.splitlines() if published.current not in line] == lines
-
-
-def test_required_guards_exist(published: Build) -> None:
-    """What the publisher asks for is in the project under these names."""
-    artifacts = Artifacts.read(published.target)
-    names = {node["name"] for node in artifacts.guards.values()}
-    assert {name for name in REQUIRED_GUARDS if not name.endswith("()")} <= names
