@@ -208,7 +208,7 @@ def closure(macros: dict[str, Node], roots: Iterable[str], project: str) -> Iter
     while waiting:
         key = waiting.pop()
         macro = macros.get(key, {})
-        if key not in seen and macro.get("package_name") == project and macro["path"] != str(GUARDS.file):
+        if key not in seen and macro.get("package_name") == project and macro["name"] != "required_guards":
             seen.add(key)
             yield macros[key]
             waiting += macros[key]["depends_on"]["macros"]
