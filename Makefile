@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines build publish test test-engines incident sample benchmark attacks clean
+.PHONY: help install engines build publish test test-engines incident sample benchmark attacks prove clean
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -49,6 +49,11 @@ test: install
 # test-engines  builds on PostgreSQL beside DuckDB and compares every row
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
+
+# prove  runs what takes too long for every change: each leak alone, in a build of its own, and the like
+prove: install
+	$(BIN)/python -m pytest -m prove
+	$(BIN)/python tests/python/leaks.py
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install

@@ -35,7 +35,7 @@ GUARD_CONFIG = {
 INCIDENT = ("models/marts/incident/",)
 """Where nodes may be disabled: the assessment stands behind a var."""
 
-OWN_MACROS = {"generate_schema_name"}
+OWN_MACROS = {"generate_schema_name", "get_show_sql"}
 """dbt's own macros that the project replaces on purpose."""
 
 BUILT_IN = {

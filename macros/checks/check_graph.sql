@@ -33,6 +33,9 @@
         {%- if node.config.get('pre-hook') or node.config.get('post-hook') or node.config.get('sql_header') -%}
             {%- do faults.append(node.name ~ ' has a hook, which could write what no guard sees') -%}
         {%- endif -%}
+        {%- if node.config.get('grants') -%}
+            {%- do faults.append(node.name ~ ' has grants: readers are given what scripts/publish.py publishes') -%}
+        {%- endif -%}
     {%- endfor -%}
     {%- do faults.extend(publication_faults()) -%}
     {%- do faults.extend(incident_reader_faults()) -%}

@@ -66,7 +66,8 @@
     {%- set words = ['ref', 'source', 'config', 'var', 'env_var', 'this', 'model', 'graph', 'target', 'adapter', 'api',
         'exceptions', 'execute', 'flags', 'modules', 'context', 'builtins', 'return', 'log', 'selected_resources'] -%}
     {%- set faults = [] -%}
-    {%- for name in context[project_name] if (name in context['dbt'] or name in words) and name != 'generate_schema_name' -%}
+    {%- set own = ['generate_schema_name', 'get_show_sql'] -%}
+    {%- for name in context[project_name] if (name in context['dbt'] or name in words) and name not in own -%}
         {%- do faults.append('the macro ' ~ name ~ ' stands in for one of dbt\'s own') -%}
     {%- endfor -%}
     {{ return(faults) }}

@@ -25,6 +25,14 @@
             model.name ~ ' is no table and reads the last build or the key of sizes, which a later reader has not'
         ) -%}
     {%- endif -%}
+    {#- DuckDB's message quotes what it cannot cast; a policy's setting has a value, too -#}
+    {%- set identifiers = '(\\w+[.])?(' ~ ('value|' if model.schema in ['staging', 'consent', 'audit'])
+        ~ 'identifier|normalized_value|national_number|block_key|hash_hex)' -%}
+    {%- if 'error' in tokens or modules.re.search(
+        '(?i)\\bcast\\(\\s*' ~ identifiers ~ '\\s+as\\b|\\b' ~ identifiers ~ '\\s*::', code
+    ) -%}
+        {%- do faults.append(model.name ~ ' raises an error or casts an identifier, which a message would show') -%}
+    {%- endif -%}
     {%- if model.config.group == 'identity' and modules.re.search('(?i)(sha|md5|hash)\\w*\\s*\\(', model.raw_code) -%}
         {%- do faults.append(model.name ~ ' of the group identity hashes: keys are minted behind the gate') -%}
     {%- endif -%}
