@@ -53,7 +53,8 @@ test-engines: engines
 # prove  runs what takes too long for every change: each leak alone, in a build of its own, and the like
 prove: install
 	$(BIN)/python -m pytest -m prove
-	$(BIN)/python tests/python/leaks.py
+	PYTHONPATH=scripts $(BIN)/python tests/python/leaks.py
+	$(BIN)/python tests/python/faults.py
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install

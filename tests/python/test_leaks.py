@@ -1,7 +1,7 @@
 """Leaks: every way is refused by the rule that stands against it, and the matrix in docs/leaks.md has it.
 
 What is refused at the run's start is set here all at once, since the start names every fault that it finds.
-What it takes a build to see is built alone by `make prove`; test_artefacts.py builds three of those together.
+What it takes a build to see is built alone by `make prove`; test_artefacts.py builds two of those together.
 """
 
 import re
@@ -48,7 +48,7 @@ def test_refused_at_the_runs_start(sample: Project, tmp_path: Path, start: str) 
     """Each leak of a pack is named, and nothing that is published changes."""
     scene = Scene(Path(shutil.copytree(sample.path, tmp_path / "project")))
     for name in PACKS[start]:
-        LEAKS[name].set(scene)
+        scene.leak(LEAKS[name])
     before = scene.published()
     run = scene.build(*(argument for name in PACKS[start] for argument in LEAKS[name].arguments))
     assert not run.success and start in run.output
