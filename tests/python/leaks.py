@@ -514,7 +514,7 @@ DEVISED: dict[str, Leak] = {
         "stg_consent_events",
         "select * replace (least(occurred_at, cast('2019-08-19' as timestamptz)) as occurred_at,"
         " least(recorded_at, cast('2019-08-19' as timestamptz)) as recorded_at) from unaltered",
-        "gate_admits_nobody_else",
+        "policy: changed model stg_consent_events",
     ),
     "An advertiser's own suppression is not applied at matching": wrapped(
         "stg_advertiser_suppressions",
@@ -529,12 +529,12 @@ DEVISED: dict[str, Leak] = {
     "The match joins on the user instead of the contact": wrapped(
         "usable_contact_decisions",
         "select * replace (min(decision) over (partition by user_id, data_use) as decision) from unaltered",
-        "gate_admits_nobody_else",
+        "policy: changed model usable_contact_decisions",
     ),
     "Matching across channels: an e-mail key against a phone entry": wrapped(
         "contact_match_keys",
-        "select unaltered.* replace (spellings.channel as channel, spellings.rendering as rendering) from unaltered"
-        " cross join (select distinct channel, rendering from unaltered) as spellings",
+        "select unaltered.* replace (spellings.channel as channel, spellings.rendering as rendering)"
+        " from unaltered cross join (select distinct channel, rendering from unaltered) as spellings",
         "members_rest_on_a_match",
     ),
     "A macro logs a contact's value": Leak(
@@ -697,7 +697,7 @@ class Rebuild:
         return True
 
     def failed(self, changes: Mapping[str, Transform]) -> list[str]:
-        """Models whose contract fails, and data tests that do, with the changes built up to the candidates."""
+        """Contracts and data tests that fail with the changes built, up to the candidates."""
         parents = {key: set(node.get("depends_on", {}).get("nodes", [])) for key, node in self.nodes.items()}
         models = {key for key, node in self.nodes.items() if node["resource_type"] == "model"}
         failed, touched = [], set()
