@@ -50,7 +50,7 @@ test: install
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
 
-# prove  runs what takes too long for every change: each leak alone, in a build of its own, and the like
+# prove  runs what takes too long for every change: new worlds, each leak alone, values in a published build
 prove: install
 	$(BIN)/python -m pytest -m prove
 	PYTHONPATH=scripts $(BIN)/python tests/python/leaks.py
