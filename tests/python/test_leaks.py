@@ -1,7 +1,7 @@
 """Leaks: every way is refused by the rule that stands against it, and the matrix in docs/leaks.md has it.
 
 What is refused at the run's start is set here all at once, since the start names every fault that it finds.
-What it takes a build to see is set alone by `make prove`; test_artefacts.py builds two of those together.
+What it takes a build to see is set alone by `make prove`; test_artefacts.py builds one of them.
 """
 
 import re
