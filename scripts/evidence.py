@@ -1,10 +1,10 @@
 """Write the evidence of the current generation: what was published, why, and how one may know.
 
-One page for people (evidence.html: no script, no request, light and dark, printable) and the same figures for
-machines (evidence.json, and controls.csv: each control beside the obligation it serves). All figures come from
-the generation itself, whose every byte is read again first; SQL and metadata come from the artifacts of the
-run that built it, and policy from the seeds that it was built with. Where any of these is of another
-run, nothing is written. No member, contact or key is read: the tables for BI are aggregates.
+One page for people (evidence.html: no script, no request, light and dark, printable) and the same figures
+for machines (evidence.json, and controls.csv: each control beside the obligation it serves). All figures
+come from the generation itself, whose every byte is read again first; SQL and metadata come from the
+artifacts of the run that built it, and policy from the seeds that it was built with. Where any of these is
+of another run, nothing is written. No member, contact or key is read: the tables for BI are aggregates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import click
 import duckdb
 import vl_convert
 from candidate_audit import literal
-from dbt_artifacts import Artifacts, Node
+from dbt_artifacts import Artifacts
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -43,55 +43,8 @@ PROMISES = (
 )
 """Rules of the publisher's audit, each with what it counts and the promise says there are none of."""
 
-OBLIGATIONS = (
-    ("GDPR Art. 5(1)(a), 6(1)(a)", "Lawfulness: consent for the very use", ("INV-4", "INV-5"), ("consent",)),
-    (
-        "GDPR Art. 5(1)(b)",
-        "Purpose limitation: what was given for security serves security",
-        ("INV-1", "INV-2", "INV-9", "INV-10", "INV-14"),
-        ("contacts", "explanations", "canaries"),
-    ),
-    (
-        "GDPR Art. 5(1)(c)",
-        "Data minimisation: recipients get no more than they need",
-        ("INV-8", "INV-13", "INV-15", "INV-18"),
-        ("columns", "identifiers", "sizes", "events"),
-    ),
-    (
-        "GDPR Art. 5(1)(d)",
-        "Accuracy: counts add up, members rest on matches in force",
-        ("INV-3", "INV-11", "INV-12", "INV-26"),
-        ("members", "lists"),
-    ),
-    ("GDPR Art. 5(1)(e)", "Storage limitation: nobody is a member past the end", (), ("moments",)),
-    (
-        "GDPR Art. 5(2)",
-        "Accountability: each decision is explained and can be shown",
-        ("INV-12", "INV-17", "INV-23", "INV-24"),
-        ("copies",),
-    ),
-    (
-        "GDPR Art. 7(3), 17, 21(3)",
-        "Withdrawal, erasure and objection take effect with the next build",
-        ("INV-6", "INV-19", "INV-20"),
-        ("changes",),
-    ),
-    ("GDPR Art. 8", "Children: members are adults", ("INV-7",), ("adults",)),
-    ("GDPR Art. 9(1)", "Special categories: no list about a sensitive topic serves", ("INV-25",), ()),
-    (
-        "GDPR Art. 25",
-        "Protection by design and by default: policy in range, opt-in, nothing beside the gate",
-        ("INV-14", "INV-16", "INV-21", "INV-22"),
-        (),
-    ),
-    (
-        "FTC order of 2022 in United States v. Twitter",
-        "No use for advertising of phone numbers and addresses given for account security",
-        ("INV-1", "INV-2", "INV-9"),
-        ("contacts", "canaries"),
-    ),
-)
-"""Obligation, what it asks for, and the invariants and rules of the audit that answer for it."""
+OBLIGATIONS = Path(__file__).parent / "obligations.csv"
+"""Obligations, what each asks for, and the invariants and rules of the audit that answer for it."""
 
 DATA_USES = {
     "delivery.tailored_audience_members": "ads.audience_matching.tailored",
@@ -106,6 +59,9 @@ REPORTS = ("leaks", "mutation")
 
 COLORS = altair.Scale(range=["#3f86c9", "#d98324"])
 """Readable on white and on black."""
+
+TEXT = {"Color": "currentColor", "FontSize": 12}
+"""Labels and titles of plots, in the colour of the page."""
 
 
 def query(sql: str) -> Rows:
@@ -172,27 +128,28 @@ def invariants(artifacts: Artifacts, publication: Publication) -> Rows:
     return sorted(rows.values(), key=lambda row: (int(row["invariant"].removeprefix("INV-")), row["name"]))
 
 
-def controls(guards: Rows, audit: Rows) -> Rows:
-    """One row per obligation and control, with what the control found; a control without a result has none."""
-    rows = []
-    for obligation, asks, numbers, rules in OBLIGATIONS:
-        found = [
-            (number, guard["name"], guard["status"], None, guard["failures"])
-            for number in numbers
-            for guard in [guard for guard in guards if guard["invariant"] == number]
-            or [{"name": None, "status": "not run", "failures": None}]
-        ]
-        found += [
-            (f"audit:{rule['rule']}", RULES[rule["rule"]].says, "fail" if rule["faults"] else "pass")
-            + (rule["checked"], rule["faults"])
-            for rule in audit
-            if rule["rule"] in rules
-        ]
-        names = ("control", "guard", "result", "checked", "faults")
-        rows += [
-            {"obligation": obligation, "asks": asks} | dict(zip(names, row, strict=True)) for row in found
-        ]
-    return rows
+def controls(tests: Rows, audit: Rows) -> Rows:
+    """One row per obligation and control, with what became of it; `not run` where nothing did."""
+    found = [
+        {"control": test["invariant"], "what": test["description"], "result": test["status"]}
+        | {"checked": None, "faults": test["failures"]}
+        for test in tests
+    ] + [
+        {"control": rule["rule"], "what": RULES[rule["rule"]].says}
+        | {
+            "result": "fail" if rule["faults"] else "pass",
+            "checked": rule["checked"],
+            "faults": rule["faults"],
+        }
+        for rule in audit
+    ]
+    return [
+        {name: obligation[name] for name in ("obligation", "asks")} | row
+        for obligation in query(f"from read_csv({literal(OBLIGATIONS)}, header = true, all_varchar = true)")
+        for control in obligation["controls"].split("|")
+        for row in [row for row in found if row["control"] == control]
+        or [{"control": control, "what": None, "result": "not run", "checked": None, "faults": None}]
+    ]
 
 
 def record_of_processing(purposes: Rows, artifacts: Artifacts, publication: Publication) -> dict[str, Rows]:
@@ -253,11 +210,15 @@ def policy_changes(publication: Publication, previous: Publication | None) -> di
     }
 
 
-def evidence(store: Generations, artifacts: Artifacts) -> dict[str, Any]:
+def evidence(store: Generations, target: Path) -> dict[str, Any]:
     """Everything that the page and the pack say.
 
+    Args:
+        store: the publishing folder.
+        target: the artifacts of the run that built the current generation.
+
     Raises:
-        Refusal: no_generation, damaged, evidence_stale.
+        Refusal: no_generation, damaged, log_broken, no_artifacts, evidence_stale.
     """
     generation = store.current_id()
     if generation not in store.ids():
@@ -265,14 +226,19 @@ def evidence(store: Generations, artifacts: Artifacts) -> dict[str, Any]:
     kept = [known for known in store.ids() if known <= generation]
     for known in kept:
         store.verify(known)
+    artifacts = Artifacts.read(target)
     publications = [store.publication(known) for known in kept]
     publication, previous = publications[-1], publications[-2] if len(kept) > 1 else None
     if publication["invocation_id"] != artifacts.run_id:
         raise Refusal("evidence_stale", f"the artifacts are of another run than {generation}")
     seeds = {name: seed(name, artifacts, publication) for name in SHOWN_SEEDS}
-    bi = {known: store.generations / known / "bi" for known in kept}
-    audiences = literal(bi[generation] / "audiences.parquet")
-    funnel = literal(bi[generation] / "consent_funnel.parquet")
+    audiences, funnel = (
+        literal(store.generations / generation / "bi" / f"{name}.parquet")
+        for name in ("audiences", "consent_funnel")
+    )
+    audiences_kept = ", ".join(
+        literal(store.generations / known / "bi" / "audiences.parquet") for known in kept
+    )
     audit = {row["rule"]: row for row in publication["audit"]}
     guards = invariants(artifacts, publication)
     return {
@@ -282,6 +248,7 @@ def evidence(store: Generations, artifacts: Artifacts) -> dict[str, Any]:
             for name in ("as_of", "published_at", "valid_until", "invocation_id", "vars", "git", "versions")
         }
         | {"files": publication["files"], "refusals": store.verify_log()},
+        "kept": {known: one["as_of"] for known, one in zip(kept, publications, strict=True)},
         "promise": [{"says": says} | audit[rule] for rule, says in PROMISES],
         "guards": {
             "passed": sum(guard["status"] == "pass" for guard in publication["guards"]),
@@ -299,18 +266,17 @@ def evidence(store: Generations, artifacts: Artifacts) -> dict[str, Any]:
             "order by data_use, contacts desc nulls last, decision"
         ),
         "audiences": query(
-            "select list_kind, list_status, count(*) as audiences, sum(reported_size)::bigint as reported_size, "
-            f"sum(uploaded_entries)::bigint as uploaded_entries from {audiences} group by list_kind, list_status "
-            "order by list_kind desc, list_status <> 'serving', audiences desc, list_status"
+            "select list_kind, list_status, count(*) as audiences, "
+            "sum(reported_size)::bigint as reported_size, sum(uploaded_entries)::bigint as uploaded_entries "
+            f"from {audiences} group by list_kind, list_status"
+            " order by list_kind desc, list_status <> 'serving', audiences desc, list_status"
         ),
-        "sizes": [
-            {"generation": known} | row
-            for known in kept
-            for row in query(
-                "select as_of::varchar as as_of, list_kind, list_id, advertiser_id, reported_size "
-                f"from {literal(bi[known] / 'audiences.parquet')} where reported_size is not null order by all"
-            )
-        ],
+        "sizes": query(
+            "select list_kind, list_id, advertiser_id, "
+            "map(list(string_split(filename, '/')[-3]), list(reported_size)) as reported_size "
+            f"from read_parquet([{audiences_kept}], filename = true, union_by_name = true) "
+            "where reported_size is not null group by list_kind, list_id, advertiser_id order by all"
+        ),
         "invariants": guards,
         "audit": [row | {"says": RULES[row["rule"]].says} for row in publication["audit"]],
         "policy": {name: seeds[name] for name in ("audience_policy", "consent_rules")}
@@ -325,8 +291,8 @@ def evidence(store: Generations, artifacts: Artifacts) -> dict[str, Any]:
 
 
 def svg(chart: altair.Chart | altair.FacetChart) -> Markup:
-    """A plot as SVG without a request in it, whose text has the colour of the page."""
-    text = {name: "currentColor" for name in ("labelColor", "titleColor")}
+    """A plot as SVG, which holds no script and asks for nothing."""
+    text = {f"{part}{what}": value for part in ("label", "title") for what, value in TEXT.items()}
     config = {
         "background": "transparent",
         "view": {"stroke": None},
@@ -353,9 +319,14 @@ def plots(content: dict[str, Any]) -> dict[str, Markup]:
             )
         )
 
-    funnel = bars(content["funnel"], "contacts", "decision", "channel").properties(width=290)
-    sizes = (
-        altair.Chart(altair.Data(values=content["sizes"]))
+    funnel = bars(content["funnel"], "contacts", "decision", "channel").properties(width=340)
+    sizes = [
+        audience | {"as_of": content["kept"][known][:16].replace("T", " "), "reported_size": size}
+        for audience in content["sizes"]
+        for known, size in audience["reported_size"].items()
+    ]
+    lines = (
+        altair.Chart(altair.Data(values=sizes))
         .mark_line(point=True)
         .encode(
             x=altair.X("as_of:O", axis=altair.Axis(title="as of", labelAngle=0)),
@@ -363,14 +334,14 @@ def plots(content: dict[str, Any]) -> dict[str, Markup]:
             color=altair.Color("list_kind:N", scale=COLORS, title=None),
             detail=["list_id:N", "advertiser_id:N"],
         )
-        .properties(width=600, height=220)
+        .properties(width=760, height=220)
     )
     return {
         "funnel": svg(funnel.facet(column="data_use:N")),
         "audiences": svg(
-            bars(content["audiences"], "audiences", "list_status", "list_kind").properties(width=500)
+            bars(content["audiences"], "audiences", "list_status", "list_kind").properties(width=600)
         ),
-        "sizes": svg(sizes),
+        "sizes": svg(lines),
     }
 
 
@@ -417,10 +388,7 @@ def page(content: dict[str, Any]) -> str:
 )
 def main(folder: Path, target_path: Path, out: Path) -> None:
     """Write page and pack."""
-    store = Generations(folder)
-    if store.current_id() is None:
-        raise Refusal("no_generation", f"nothing is published in {folder}")
-    content = evidence(store, Artifacts.read(target_path))
+    content = evidence(Generations(folder), target_path)
     html = page(content)
     try:
         out.mkdir(parents=True, exist_ok=True)
