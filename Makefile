@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines build publish test test-engines incident sample benchmark attacks clean
+.PHONY: help install engines browser build publish evidence test test-engines test-evidence incident sample benchmark attacks clean
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -23,6 +23,14 @@ engines: .venv/.engines
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-engines.txt
 	touch $@
 
+# browser  installs what the look at the evidence page in Chromium needs, Chromium itself from Debian
+browser: .venv/.browser
+	command -v chromium > /dev/null || (apt-get --quiet update && apt-get --quiet install --yes chromium) > /dev/null
+
+.venv/.browser: .venv/.installed requirements-browser.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-browser.txt
+	touch $@
+
 # The key of the noise in published sizes, unless the environment has one: made once, for its owner only.
 # Another key draws all noise anew, so it is kept as long as the warehouse.
 build/size_key: | install
@@ -38,6 +46,10 @@ build: install build/size_key
 publish: install
 	$(BIN)/python scripts/publish.py publish
 
+# evidence  writes the page and the pack of figures about the current generation to build/evidence
+evidence: install
+	$(BIN)/python scripts/evidence.py
+
 # incident  assesses the log of the old, ungated matcher: who was affected, and within which bounds
 incident: install
 	$(BIN)/dbt build --vars 'incident_assessment: true' --select +path:models/marts/incident --indirect-selection cautious
@@ -49,6 +61,10 @@ test: install
 # test-engines  builds on PostgreSQL beside DuckDB and compares every row
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
+
+# test-evidence  looks at the evidence page in a real Chromium
+test-evidence: browser
+	$(BIN)/python -m pytest -m browser
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install

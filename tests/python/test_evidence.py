@@ -152,7 +152,7 @@ def cells(*values: object) -> list[str]:
 
 
 def test_figures_are_those_of_the_tables(published: Evidence, page: Page) -> None:
-    """Refusals, audiences, sizes, rows, the audit and the promise, held against the files of the generation."""
+    """Refusals, audiences, sizes, rows, audit and promise, held against the files of the generation."""
     current = published.folder / "current"
     publication = json.loads((current / "publication.json").read_text())
     with duckdb.connect(str(current / "bi.duckdb"), read_only=True) as bi:
@@ -239,7 +239,7 @@ def test_page_asks_for_nothing(page: Page) -> None:
 
 
 def test_nobody_is_named(sample: Project, published: Evidence, page: Page) -> None:
-    """No planted contact in any of its forms, and no member, in any file of the pack; one that was there would be seen."""
+    """No planted contact in any of its forms, and no member, in any file; one that was there would be seen."""
     with duckdb.connect(str(sample.warehouse), read_only=True) as connection:
         connection.execute("create temp view raw_contacts as from sample.raw_contacts")
         connection.execute("create temp view raw_users as from sample.raw_users")
@@ -261,7 +261,7 @@ def test_nobody_is_named(sample: Project, published: Evidence, page: Page) -> No
 
 
 def test_every_invariant_has_its_sql_and_an_obligation(published: Evidence, page: Page) -> None:
-    """All invariants of the run are on the page with SQL and twin; controls name nothing that is not there."""
+    """All invariants of the run are on the page with SQL and twin; controls name nothing else."""
     manifest = json.loads((published.target / "manifest.json").read_text())
     nodes = [node for node in manifest["nodes"].values() if node["resource_type"] == "test"]
     numbers = {(node["config"].get("meta") or {}).get("invariant") for node in nodes} - {None}
@@ -299,7 +299,7 @@ def test_record_of_processing(page: Page) -> None:
 
 
 def test_policy_change_is_shown(published: Evidence, page: Page, own: Evidence) -> None:
-    """Nothing where nothing changed; the seed with rows and digests where the generation before had others."""
+    """Nothing where nothing changed; the seed with rows and digests where there were others before."""
     assert "Every policy seed has the same rows." in page.text
     own.alter(0, lambda publication: publication["policy"]["purposes"].update(rows=26, sha256="0" * 64))
     assert [row[:4] for row in own.page().body("policy_changes")] == [["purposes", "26", "27", "0" * 16]]
@@ -393,3 +393,41 @@ def test_help_names_the_exit_codes() -> None:
     answer = CliRunner().invoke(evidence.main, ["--help"])
     assert answer.exit_code == 0
     assert "66  evidence_stale" in answer.output
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_chromium(published: Evidence, page: Page, scheme: str) -> None:
+    """A real browser shows it in both schemes, reports nothing, asks for nothing and prints it."""
+    from playwright.sync_api import sync_playwright
+
+    address = (published.out / "evidence.html").as_uri()
+    asked, said = [], []
+    with sync_playwright() as playwright:
+        # as root in CI; the other switches keep Chromium from talking to its maker
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
+        )
+        tab = browser.new_page(viewport={"width": 1100, "height": 1400}, color_scheme=scheme)
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(address)
+        colors = tab.evaluate(
+            "[getComputedStyle(document.body).backgroundColor, "
+            "getComputedStyle(document.querySelector('svg text')).fill]"
+        )
+        assert tab.locator("#refused tr").count() == len(page.tables["refused"])
+        assert tab.locator("svg").count() == 3
+        assert all(tab.locator("svg").nth(number).bounding_box()["height"] > 80 for number in range(3))
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the window"
+        picture = tab.screenshot(path=published.out / f"{scheme}.png")
+        printed = tab.pdf()
+        browser.close()
+    assert (asked, said) == ([address], [])
+    light, dark = "rgb(255, 255, 255)", "rgb(18, 22, 28)"
+    assert colors[0] == {"light": light, "dark": dark}[scheme]
+    assert colors[1] == {"light": "rgb(28, 36, 48)", "dark": "rgb(228, 232, 238)"}[scheme]
+    assert len(picture) > 50_000
+    assert printed.startswith(b"%PDF")
