@@ -239,7 +239,7 @@ def test_page_asks_for_nothing(page: Page) -> None:
 
 
 def test_nobody_is_named(sample: Project, published: Evidence, page: Page) -> None:
-    """No planted contact in any of its forms, and no member, in any file; one that was there would be seen."""
+    """No planted contact in any of its forms, and no member, in any file; one would be seen."""
     with duckdb.connect(str(sample.warehouse), read_only=True) as connection:
         connection.execute("create temp view raw_contacts as from sample.raw_contacts")
         connection.execute("create temp view raw_users as from sample.raw_users")
