@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines browser build publish evidence test test-engines test-evidence incident sample benchmark attacks clean
+.PHONY: help install engines browser build publish evidence docs test test-engines test-evidence incident sample benchmark attacks clean
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -49,6 +49,10 @@ publish: install
 # evidence  writes the page and the pack of figures about the current generation to build/evidence
 evidence: install
 	$(BIN)/python scripts/evidence.py
+
+# docs  writes dbt's site of layers, columns and lineage; beside target/, whose artifacts tell of the last build
+docs: install
+	$(BIN)/dbt docs generate --static --target-path build/docs
 
 # incident  assesses the log of the old, ungated matcher: who was affected, and within which bounds
 incident: install
