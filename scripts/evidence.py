@@ -345,6 +345,17 @@ def plots(content: dict[str, Any]) -> dict[str, Markup]:
     }
 
 
+def table(text: str) -> Markup:
+    """A report of docs/ as HTML, without links, markup of its own, or styles, which the page forbids."""
+    markdown = (
+        MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink"])
+    )
+    tokens = markdown.parse(text)
+    for token in tokens:
+        token.attrs = {"class": "n"} if token.attrGet("style") == "text-align:right" else {}
+    return Markup(markdown.renderer.render(tokens, markdown.options, {}))
+
+
 def page(content: dict[str, Any]) -> str:
     """The page."""
     environment = Environment(
@@ -354,17 +365,12 @@ def page(content: dict[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["csp_hash"] = lambda text: base64.b64encode(
-        hashlib.sha256(text.encode()).digest()
-    ).decode()
-    environment.filters["number"] = lambda value: "" if value is None else f"{value:,}"
-    environment.filters["moment"] = lambda value: (
-        "" if value is None else f"{value[:19].replace('T', ' ')} UTC"
-    )
-    markdown = (
-        MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink"])
-    )
-    reports = {name: Markup(markdown.render(text)) for name, text in content["reports"].items()}
+    environment.filters |= {
+        "csp_hash": lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+        "number": lambda value: "" if value is None else f"{value:,}",
+        "moment": lambda value: f"{value[:19].replace('T', ' ')} UTC" if value else "",
+    }
+    reports = {name: table(text) for name, text in content["reports"].items()}
     return environment.get_template("evidence.html.j2").render(
         content | {"plots": plots(content), "reports": reports}
     )
@@ -392,9 +398,10 @@ def main(folder: Path, target_path: Path, out: Path) -> None:
     html = page(content)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "evidence.html").write_text(html)
-        (out / "evidence.json").write_text(json.dumps(content, indent=2, default=str) + "\n")
-        with (out / "controls.csv").open("w", newline="") as file:
+        (out / "evidence.html").write_text(html, encoding="utf-8")
+        pack = json.dumps(content, indent=2, default=str, ensure_ascii=False)
+        (out / "evidence.json").write_text(f"{pack}\n", encoding="utf-8")
+        with (out / "controls.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(content["controls"][0]))
             writer.writeheader()
             writer.writerows(content["controls"])

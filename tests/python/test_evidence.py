@@ -203,8 +203,11 @@ def test_plots_show_the_figures(published: Evidence, page: Page) -> None:
         ).fetchall():
             assert f"contacts: {contacts}; decision: {decision}; channel: {channel}" in labels
     assert sum(label.startswith("audiences: ") for label in labels) == len(page.body("audiences"))
-    points = [label for label in labels if label.startswith("as of: ") and "published size" in label]
-    assert len(points) >= 2 * len(page.body("sizes"))
+    for kind, audience, advertiser, *sizes in page.body("sizes"):
+        ends = f"list_kind: {kind}; list_id: {audience}; advertiser_id: {advertiser}"
+        points = {label for label in labels if label.startswith("as_of: ") and label.endswith(ends)}
+        assert len(points) == len(sizes) == 2
+        assert all(f"published size: {sizes[0]};" in label for label in points)
 
 
 def test_page_asks_for_nothing(page: Page) -> None:
@@ -249,7 +252,7 @@ def test_nobody_is_named(sample: Project, published: Evidence, page: Page) -> No
         ).fetchall()
     forms = sorted({form for value, _ in planted for form in candidate_audit.planted_forms(value)})
     needles = [form.encode() for form in forms]
-    assert len(needles) > 50
+    assert len(needles) > 20
     for name in PACK:
         file = published.out / name
         assert not candidate_audit.holds_any(file, needles), name
@@ -276,7 +279,7 @@ def test_every_invariant_has_its_sql_and_an_obligation(published: Evidence, page
         node["config"]["meta"]["invariant"]
         for (node,) in manifest["disabled"].values()
         if "invariant" in (node["config"].get("meta") or {})
-    }
+    } - numbers
     assert set(results) <= numbers | incident | set(RULES)
     assert numbers <= set(results)
     assert {name for name, result in results.items() if result != "pass"} == incident
@@ -366,12 +369,18 @@ def another_policy(own: Evidence) -> None:
     file.write_text(content.replace(old, old.removesuffix("false") + "true"))
 
 
+def in_a_file(own: Evidence) -> None:
+    """A folder to write to that cannot be made."""
+    own.out.write_text("a file where the folder would be")
+    own.out /= "evidence"
+
+
 REFUSED = {
     "no_generation": lambda own: (own.folder / "current").unlink(),
     "damaged": damage,
     "no_artifacts": lambda own: (own.target / "manifest.json").unlink(),
     "evidence_stale": another_run,
-    "not_written": lambda own: own.out.write_text("a file where the folder would be"),
+    "not_written": in_a_file,
 }
 
 
