@@ -45,6 +45,7 @@ DATA_USES = {
 }
 """Delivered relations, and the data use that each is."""
 
+REFUSED_BY = ("no_artifacts", "not_written", "damaged", "no_generation", "log_broken", "evidence_stale")
 SHOWN_SEEDS = ("purposes", "audience_policy", "consent_rules")
 REPORTS = ("leaks", "mutation")
 """Generated tables in docs/ that the page shows where they are there."""
@@ -276,7 +277,7 @@ def evidence(store: Generations, target: Path) -> dict[str, Any]:
     }
 
 
-@click.command(cls=Command, help=__doc__, epilog=exit_codes())
+@click.command(cls=Command, help=__doc__, epilog=exit_codes(REFUSED_BY))
 @DIRECTORY
 @click.option(
     "--target-path",

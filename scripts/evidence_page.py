@@ -1,4 +1,4 @@
-"""The page of the evidence: figures in, HTML out. Plots are Altair's, text is escaped, nothing is computed."""
+"""The page of the evidence: figures in, HTML out. Plots are Altair's, text is escaped."""
 
 from __future__ import annotations
 
