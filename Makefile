@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines build publish test test-engines incident sample benchmark attacks prove clean
+.PHONY: help install engines browser build publish evidence docs test test-engines test-evidence incident sample benchmark attacks prove clean
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -23,6 +23,14 @@ engines: .venv/.engines
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-engines.txt
 	touch $@
 
+# browser  installs what the look at the evidence page in Chromium needs, Chromium itself from Debian
+browser: .venv/.browser
+	command -v chromium > /dev/null || (apt-get --quiet update && apt-get --quiet install --yes chromium) > /dev/null
+
+.venv/.browser: .venv/.installed requirements-browser.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-browser.txt
+	touch $@
+
 # The key of the noise in published sizes, unless the environment has one: made once, for its owner only.
 # Another key draws all noise anew, so it is kept as long as the warehouse.
 build/size_key: | install
@@ -37,6 +45,14 @@ build: install build/size_key
 # publish  makes what the last build left the current generation in build/publish
 publish: install
 	$(BIN)/python scripts/publish.py publish
+
+# evidence  writes the page and the pack of figures about the current generation to build/evidence
+evidence: install
+	$(BIN)/python scripts/evidence.py
+
+# docs  writes dbt's site of layers, columns and lineage; beside target/, whose artifacts tell of the last build
+docs: install
+	$(BIN)/dbt docs generate --static --target-path build/docs
 
 # incident  assesses the log of the old, ungated matcher: who was affected, and within which bounds
 incident: install
@@ -55,6 +71,10 @@ prove: install
 	$(BIN)/python -m pytest -m prove
 	PYTHONPATH=scripts $(BIN)/python tests/python/leaks.py
 	$(BIN)/python tests/python/faults.py
+
+# test-evidence  looks at the evidence page in a real Chromium
+test-evidence: browser
+	$(BIN)/python -m pytest -m browser
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install

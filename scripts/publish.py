@@ -16,7 +16,7 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -497,9 +497,9 @@ def make_generation(
             remove(candidate)
 
 
-def exit_codes() -> str:
-    """The rules with their exit codes, for --help."""
-    lines = "\n".join(f"  {rule.code}  {name}: {rule.says}" for name, rule in RULES.items())
+def exit_codes(names: Iterable[str] = RULES) -> str:
+    """Rules with their exit codes, for --help."""
+    lines = "\n".join(f"  {RULES[name].code}  {name}: {RULES[name].says}" for name in names)
     return f"\b\nExit codes beside 0; each names the rule that does not hold:\n{lines}"
 
 

@@ -66,6 +66,7 @@ RULES = {
     "damaged": Rule(63, "every file of a generation is there and as it was when published"),
     "no_generation": Rule(64, "there is a generation to show, to verify or to go back to"),
     "log_broken": Rule(65, "the log of refusals only ever grew"),
+    "evidence_stale": Rule(66, "artifacts and policy seeds are those that the generation was built with"),
 }
 
 

@@ -20,6 +20,7 @@ TOP_LEVEL = {
     "pyproject.toml",
     "requirements.txt",
     "requirements-engines.txt",
+    "requirements-browser.txt",
     "Makefile",
     "docs",
 }
