@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,7 @@ def check_same_members(name: str, file: Path, expected: Path) -> None:
     ((found, wanted),), ((wrong,),) = counts.fetchall(), differing.fetchall()
     if wrong or not wanted:
         raise click.ClickException(
-            f"{name} found {found:,} members and {expected.stem} {wanted:,}; {wrong:,} rows stand in one alone"
+            f"{name} found {found:,} members, {expected.stem} {wanted:,}: {wrong:,} rows stand in one alone"
         )
 
 
@@ -275,14 +275,14 @@ def figures(users: int, taken: dict[str, list[Measured]]) -> dict[str, Any]:
 def machine() -> dict[str, str | int]:
     """What the figures were taken on."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    packages = {"duckdb": "duckdb", "polars": "polars", "splink": "splink", "dbt-core": "dbt-core"}
-    installed = {name: version(name) for name in packages if importlib.util.find_spec(name.split("-")[0])}
+    packages = {name for names in packages_distributions().values() for name in names}
+    named = ("duckdb", "dbt-core", "dbt-postgres", "polars", "splink")
     return {
         "cores": os.cpu_count() or 0,
         "architecture": platform.machine(),
         "memory_gb": round(memory / 2**30),
         "python": platform.python_version(),
-        **installed,
+        **{name: version(name) for name in named if name in packages},
     }
 
 
@@ -316,7 +316,7 @@ def markdown(report: dict[str, Any]) -> str:
                 )
     lines += [
         "",
-        f"| dearest models at {report['users']:,} users | seconds | memory | dearest guards | seconds | memory |",
+        f"| at {report['users']:,} users: models | seconds | memory | guards | seconds | memory |",
         "|---|--:|--:|---|--:|--:|",
     ]
     for pair in zip(report["dearest_models"], report["dearest_guards"], strict=False):
@@ -326,9 +326,9 @@ def markdown(report: dict[str, Any]) -> str:
     runs = "one round" if report["rounds"] == 1 else f"medians of {report['rounds']} rounds"
     lines += [
         "",
-        f"Made by `scripts/benchmark.py` on {of['cores']} cores, {of['architecture']}, DuckDB {of['duckdb']}; "
-        f"{runs}; as many uploaded rows as users. Two nodes run at a time, and a node's memory is the most that "
-        "the process held meanwhile.",
+        f"Made by `scripts/benchmark.py` on {of['cores']} cores, {of['architecture']}, DuckDB {of['duckdb']}: "
+        f"{runs}; as many uploaded rows as users. Nodes are the {DEAREST} dearest, two of which run at a time: "
+        "a node's memory is the most that the process held meanwhile.",
     ]
     if report["slope"] is not None:
         lines.append(f"Slope of log time against log size, ours: {report['slope']:.2f}.")
@@ -434,9 +434,7 @@ def main(
         raise click.UsageError("--plot needs Altair, which is not installed here: see `make benchmark`")
     console = Console(stderr=True)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [
-        one_size(users, folder, rounds, peers, postgres_users, console) for users in sorted(set(sizes))
-    ]
+    rows = [one_size(users, folder, rounds, peers, postgres_users, console) for users in sorted(set(sizes))]
     # at the top the largest size, and each peer at the largest at which it was measured
     report = {
         **rows[-1],
@@ -446,7 +444,9 @@ def main(
         "rounds": rounds,
         "machine": machine(),
     }
-    shown = Table("users", "ungated", "ours", "ratio", "guards", "peak", *peers, title="medians, seconds and GB")
+    shown = Table(
+        "users", "ungated", "ours", "ratio", "guards", "peak", *peers, title="medians, seconds and GB"
+    )
     for row in rows:
         cells = [row[f"{name}_seconds"] for name in ("ungated", "ours")]
         cells += [row[name] for name in ("ratio", "guards_seconds", "peak_gb")]
