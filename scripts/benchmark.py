@@ -326,9 +326,9 @@ def markdown(report: dict[str, Any]) -> str:
     runs = "one round" if report["rounds"] == 1 else f"medians of {report['rounds']} rounds"
     lines += [
         "",
-        f"Made by `scripts/benchmark.py` on {of['cores']} cores, {of['architecture']}, DuckDB {of['duckdb']}: "
-        f"{runs}; as many uploaded rows as users. Nodes are the {DEAREST} dearest, two of which run at a time: "
-        "a node's memory is the most that the process held meanwhile.",
+        f"Made by `scripts/benchmark.py` on {of['cores']} cores, {of['architecture']}, "
+        f"DuckDB {of['duckdb']}; {runs}; as many uploaded rows as users. Named are the {DEAREST} dearest models "
+        "and guards, of which two run at a time: a node's memory is the most that the process held meanwhile.",
     ]
     if report["slope"] is not None:
         lines.append(f"Slope of log time against log size, ours: {report['slope']:.2f}.")

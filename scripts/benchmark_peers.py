@@ -100,7 +100,7 @@ def splink(data: Path, out: Path) -> float:
 
 
 def polars(data: Path, out: Path) -> float:
-    """The rules of DESIGN 4.1 to 4.4 in Polars, lazy, by its streaming engine: (list_id, advertiser_id, user_id).
+    """DESIGN 4.1 to 4.4 in Polars, lazy, by its streaming engine: (list_id, advertiser_id, user_id).
 
     As far as generated inputs exercise them: every number carries its calling code and is North American, no
     address has a dot, a plus sign or a letter that folds. So this does less than our models do, who also

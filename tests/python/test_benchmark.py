@@ -1,4 +1,4 @@
-"""The benchmark: it measures what it says, its figures are those of the runs, and a peer that errs fails it."""
+"""The benchmark: it measures what it says, its figures are of the runs, and a peer that errs fails it."""
 
 import importlib.util
 import json
