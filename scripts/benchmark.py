@@ -327,8 +327,8 @@ def markdown(report: dict[str, Any]) -> str:
     lines += [
         "",
         f"Made by `scripts/benchmark.py` on {of['cores']} cores, {of['architecture']}, "
-        f"DuckDB {of['duckdb']}; {runs}; as many uploaded rows as users. Named are the {DEAREST} dearest models "
-        "and guards, of which two run at a time: a node's memory is the most that the process held meanwhile.",
+        f"DuckDB {of['duckdb']}; {runs}; as many uploaded rows as users. Named are the dearest models and "
+        "guards; two run at a time, and a node's memory is the most that the process held meanwhile.",
     ]
     if report["slope"] is not None:
         lines.append(f"Slope of log time against log size, ours: {report['slope']:.2f}.")
