@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
 RUN = ["run", "--exclude", "path:models/published", "path:models/audit"]
 SECONDS_BETWEEN_SAMPLES = 0.02
-DEAREST = 8  # models and guards that the table names
+DEAREST = 8  # nodes that the table names of ours, and of the guards
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,8 @@ def spread(seconds: list[float], name: str) -> dict[str, float]:
     }
 
 
-def dearest(taken: dict[str, list[Measured]], kind: str, names: set[str]) -> list[dict[str, Any]]:
-    """The nodes of a command that took longest: medians of seconds and of peak memory, by name."""
-    runs = taken[kind]
+def dearest(runs: list[Measured], names: set[str]) -> list[dict[str, Any]]:
+    """Those of the named nodes that took longest: medians of seconds and of peak memory over the runs."""
     rows = [
         {
             "name": name,
@@ -266,23 +265,23 @@ def figures(users: int, taken: dict[str, list[Measured]]) -> dict[str, Any]:
         # the memory of a server is not that of the process that asks it
         held = {} if name == "postgres" else {"peak_gb": peak(name)}
         row["peers"][name] = {"users": users, **spread(each(name), "seconds"), **held}
-    models = set(taken["run"][0].node_seconds)
-    row["dearest_models"] = dearest(taken, "run", models)
-    row["dearest_guards"] = dearest(taken, "build", set(taken["build"][0].node_seconds) - models)
+    ours = set(taken["run"][0].node_seconds)
+    row["dearest_of_ours"] = dearest(taken["run"], ours)
+    row["dearest_of_guards"] = dearest(taken["build"], set(taken["build"][0].node_seconds) - ours)
     return row
 
 
 def machine() -> dict[str, str | int]:
     """What the figures were taken on."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    packages = {name for names in packages_distributions().values() for name in names}
+    installed = {package.metadata["Name"]: package.version for package in distributions()}
     named = ("duckdb", "dbt-core", "dbt-postgres", "polars", "splink")
     return {
         "cores": os.cpu_count() or 0,
         "architecture": platform.machine(),
         "memory_gb": round(memory / 2**30),
         "python": platform.python_version(),
-        **{name: version(name) for name in named if name in packages},
+        **{name: installed[name] for name in named if name in installed},
     }
 
 
@@ -316,10 +315,10 @@ def markdown(report: dict[str, Any]) -> str:
                 )
     lines += [
         "",
-        f"| at {report['users']:,} users: models | seconds | memory | guards | seconds | memory |",
+        f"| at {report['users']:,} users: ours | seconds | memory | guards | seconds | memory |",
         "|---|--:|--:|---|--:|--:|",
     ]
-    for pair in zip(report["dearest_models"], report["dearest_guards"], strict=False):
+    for pair in zip(report["dearest_of_ours"], report["dearest_of_guards"], strict=False):
         cells = (f"`{node['name']}` | {node['seconds']:.1f} | {node['peak_gb']:.1f} GB" for node in pair)
         lines.append(f"| {' | '.join(cells)} |")
     of = report["machine"]
@@ -327,8 +326,8 @@ def markdown(report: dict[str, Any]) -> str:
     lines += [
         "",
         f"Made by `scripts/benchmark.py` on {of['cores']} cores, {of['architecture']}, "
-        f"DuckDB {of['duckdb']}; {runs}; as many uploaded rows as users. Named are the dearest models and "
-        "guards; two run at a time, and a node's memory is the most that the process held meanwhile.",
+        f"DuckDB {of['duckdb']}; {runs}; as many uploaded rows as users. Named are the dearest models, "
+        "hooks and tests; two run at a time, and the memory is the most that the process held meanwhile.",
     ]
     if report["slope"] is not None:
         lines.append(f"Slope of log time against log size, ours: {report['slope']:.2f}.")
