@@ -46,6 +46,7 @@ def test_figures_are_those_of_the_largest_size(report: dict[str, Any]) -> None:
     assert f"| {USERS:,} | {report['ungated_seconds']:.1f} s |" in report["table"]
 
 
+@pytest.mark.skipif(not INSTALLED, reason="no peer is installed here: see `make benchmark`")
 def test_peers_gave_the_same_members(report: dict[str, Any]) -> None:
     """Each peer that is installed ran, which it does to the end only with the members that it must find."""
     assert sorted(report["peers"]) == sorted(INSTALLED)
