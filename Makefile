@@ -81,9 +81,13 @@ sample: install
 	$(BIN)/python scripts/make_sample.py
 	$(BIN)/python scripts/make_phone_regions.py
 
-# benchmark  times the gated build beside the ungated join, on generated inputs of 1 and 5 million users
-benchmark: install
-	$(BIN)/python scripts/benchmark.py compare --table docs/benchmark.md
+# benchmark  times the gated build beside the ungated join and peers, on inputs of 1 and 5 million users
+benchmark: .venv/.benchmark
+	$(BIN)/python scripts/benchmark.py --json build/benchmark.json --table docs/benchmark.md --plot docs/benchmark.svg
+
+.venv/.benchmark: .venv/.engines requirements-benchmark.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-benchmark.txt
+	touch $@
 
 # attacks  replays the published attacks on audience sizes against the models
 attacks: install

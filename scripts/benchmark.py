@@ -1,16 +1,18 @@
-"""Time the gated build against the ungated join that broke the promise, on the same files, side by side.
+"""Time the gated build beside the ungated join that broke the promise, and beside peers, on the same files.
 
 For each size a folder of inputs (scripts/generate.py, made when it is missing), and per round, in turn:
 
 ungated  the shortest honest SQL: every contact and every entry normalized, hashed and joined, in DuckDB
 build    dbt build without unit tests: inputs to published and delivery, every guard on
 run      dbt run of all that is neither published nor derived a second time: the same models, no guard
+peers    what a user might take instead (scripts/benchmark_peers.py); their members must be ours exactly
 
 Each is a process of its own; seconds are those of the work, without Python's and dbt's start, which are
 stated apart. Peak memory is the process's largest resident set. ratio = run / ungated, and
 guards = build - run; medians over the rounds.
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -21,8 +23,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import click
 import duckdb
@@ -31,68 +36,85 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
+BUILD = ["build", "--exclude-resource-type", "unit_test"]
+RUN = ["run", "--exclude", "path:models/published", "path:models/audit"]
+SECONDS_BETWEEN_SAMPLES = 0.02
+DEAREST = 8  # nodes that the table names of ours, and of the guards
 
-# What a team writes who joins lists to every identifier on an account
-UNGATED = """
-    create table audience as
-    with contacts as (
-        select user_id, channel,
-            case when channel = 'email' then lower(trim(value))
-                else '+' || ltrim(regexp_replace(value, '[^0-9]', '', 'g'), '0') end as normalized
-        from '{data}/raw_contacts.parquet'
-    ),
-    entries as (
-        select lists.list_id, lists.is_hashed, entries.channel, entries.identifier,
-            case when entries.channel = 'email' then lower(trim(entries.identifier))
-                else '+' || ltrim(regexp_replace(entries.identifier, '[^0-9]', '', 'g'), '0') end
-                as normalized
-        from '{data}/raw_list_entries.parquet' as entries
-        inner join '{data}/raw_list_uploads.parquet' as uploads on entries.upload_id = uploads.upload_id
-        inner join '{data}/raw_audience_lists.parquet' as lists on uploads.list_id = lists.list_id
-        where uploads.operation <> 'remove'
-    ),
-    keys as (select user_id, channel, sha256(normalized) as match_key from contacts),
-    entry_keys as (
-        select list_id, channel,
-            case when is_hashed then lower(identifier) else sha256(normalized) end as match_key
-        from entries
-    )
-    select distinct entry_keys.list_id, keys.user_id
-    from entry_keys
-    inner join keys on entry_keys.channel = keys.channel and entry_keys.match_key = keys.match_key
-"""
+
+@dataclass(frozen=True)
+class Peer:
+    """How the table and the plot call a peer, the module that it needs, and whose rows it must give."""
+
+    title: str
+    module: str
+    equals: str
+
+
+PEERS = {
+    "polars": Peer("the same rules in Polars", "polars_hash", "ours"),
+    "splink": Peer("the ungated join by Splink", "splink", "ungated"),
+    "postgres": Peer("our models in PostgreSQL", "dbt.adapters.postgres", "ours"),
+}
 
 
 @dataclass
 class Measured:
-    """Seconds of work, seconds of the whole process, and the process's peak resident set in GB."""
+    """Seconds of work, seconds of the whole process, and the process's peak resident set in GB.
+
+    Of a dbt command also each node's seconds, and the largest resident set seen while it ran.
+    """
 
     seconds: float
     process_seconds: float
     peak_gb: float
+    node_seconds: dict[str, float] = field(default_factory=dict)
+    node_peak_gb: dict[str, float] = field(default_factory=dict)
+
+
+def resident_gb(pid: int) -> float:
+    """Resident set of a process in GB; none of one that has just ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 def measure(
     command: list[str], environment: dict[str, str], seconds_of_work: Callable[[], float]
-) -> Measured:
-    """Run one process to its end; raises CalledProcessError when it fails."""
-    started = time.monotonic()
+) -> tuple[Measured, list[tuple[float, float]]]:
+    """Run one process to its end; also (moment, resident GB) as it went, moments in seconds of the epoch.
+
+    Raises:
+        subprocess.CalledProcessError: the process failed.
+    """
+    samples, started = [], time.monotonic()
     process = subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
     )
-    _, status, usage = os.wait4(process.pid, 0)
+    pid, status, usage = 0, 0, None
+    while not pid:
+        samples.append((time.time(), resident_gb(process.pid)))
+        time.sleep(SECONDS_BETWEEN_SAMPLES)
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return Measured(seconds_of_work(), time.monotonic() - started, usage.ru_maxrss / 2**20)
+    taken = Measured(seconds_of_work(), time.monotonic() - started, usage.ru_maxrss / 2**20)
+    return taken, samples
 
 
-def measure_ungated(data: Path, scratch: Path) -> Measured:
-    """The ungated join into a table of a fresh file."""
-    answer, file = scratch / "seconds", scratch / "ungated.duckdb"
-    file.unlink(missing_ok=True)
-    arguments = [str(data), str(file), str(answer)]
-    return measure([sys.executable, __file__, "ungated", *arguments], {}, lambda: float(answer.read_text()))
+def measure_peer(name: str, data: Path, scratch: Path) -> Measured:
+    """The ungated join or a peer; its rows stay in a folder of its name."""
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        out, answer = Path(folder) / "out", Path(folder) / "seconds"
+        command = [sys.executable, str(ROOT / "scripts/benchmark_peers.py"), name]
+        taken, _ = measure(
+            [*command, str(data), str(out), str(answer)], {}, lambda: float(answer.read_text())
+        )
+        (out / "members.parquet").replace(scratch / f"{name}.parquet")
+    return taken
 
 
 def measure_dbt(arguments: list[str], data: Path, scratch: Path) -> Measured:
@@ -100,11 +122,63 @@ def measure_dbt(arguments: list[str], data: Path, scratch: Path) -> Measured:
     variables = {"input": "files", "input_path": str(data), "as_of": AS_OF}
     target = scratch / "target"
     command = [str(Path(sys.executable).parent / "dbt"), "--quiet", *arguments]
-    return measure(
+
+    def results() -> dict[str, Any]:
+        return json.loads((target / "run_results.json").read_text())
+
+    taken, samples = measure(
         [*command, "--vars", json.dumps(variables), "--target-path", str(target)],
         {"CONSENTED_AUDIENCES_WAREHOUSE": str(scratch / "warehouse.duckdb")},
-        lambda: json.loads((target / "run_results.json").read_text())["elapsed_time"],
+        lambda: results()["elapsed_time"],
     )
+    for node in results()["results"]:
+        name = node["unique_id"].split(".")[2]
+        taken.node_seconds[name] = node["execution_time"]
+        moments = [
+            datetime.fromisoformat(step[edge]).timestamp()
+            for step in node["timing"]
+            if step["name"] == "execute"
+            for edge in ("started_at", "completed_at")
+        ]
+        if moments:
+            started, ended = moments[0] - SECONDS_BETWEEN_SAMPLES, moments[-1] + SECONDS_BETWEEN_SAMPLES
+            taken.node_peak_gb[name] = max(
+                (held for moment, held in samples if started <= moment <= ended), default=0.0
+            )
+    return taken
+
+
+def keep_members(warehouse: Path, file: Path) -> None:
+    """Write the members that our models found, as the peers do."""
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        connection.execute(f"""
+            copy (
+                select list_id, advertiser_id, user_id from marts.tailored_audience_members
+                union all
+                select list_id, advertiser_id, user_id from marts.partner_audience_members
+            ) to '{file}'
+        """)
+
+
+def check_same_members(name: str, file: Path, expected: Path) -> None:
+    """Compare a peer's rows with those that it must give.
+
+    Raises:
+        click.ClickException: they differ, or there are none to compare.
+    """
+    counts = duckdb.sql(f"select (select count(*) from '{file}'), (select count(*) from '{expected}')")
+    differing = duckdb.sql(f"""
+        select count(*) from (
+            (select * from '{file}' except all select * from '{expected}')
+            union all
+            (select * from '{expected}' except all select * from '{file}')
+        )
+    """)
+    ((found, wanted),), ((wrong,),) = counts.fetchall(), differing.fetchall()
+    if wrong or not wanted:
+        raise click.ClickException(
+            f"{name} found {found:,} members, {expected.stem} {wanted:,}: {wrong:,} rows stand in one alone"
+        )
 
 
 def slope(sizes: list[int], seconds: list[float]) -> float | None:
@@ -114,67 +188,200 @@ def slope(sizes: list[int], seconds: list[float]) -> float | None:
     return statistics.linear_regression([math.log(n) for n in sizes], [math.log(s) for s in seconds]).slope
 
 
-def one_size(users: int, folder: Path, rounds: int, console: Console) -> dict[str, float]:
-    """Medians over the rounds for one number of users."""
-    data = folder / f"users-{users}"
-    if not (data / "ground_truth.parquet").exists():
-        sizes = ["--users", str(users), "--entries", str(users), "--lists", str(max(users // 10_000, 20))]
-        subprocess.run([sys.executable, ROOT / "scripts/generate.py", *sizes, "--out", data], check=True)
-    taken: dict[str, list[Measured]] = {"ungated": [], "build": [], "run": []}
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for turn in range(rounds):
-            taken["ungated"].append(measure_ungated(data, Path(scratch)))
-            (Path(scratch) / "warehouse.duckdb").unlink(missing_ok=True)
-            build = ["build", "--exclude-resource-type", "unit_test"]
-            taken["build"].append(measure_dbt(build, data, Path(scratch)))
-            run = ["run", "--exclude", "path:models/published", "path:models/audit"]
-            taken["run"].append(measure_dbt(run, data, Path(scratch)))
-            seconds = ", ".join(f"{name} {runs[-1].seconds:.1f} s" for name, runs in taken.items())
-            console.print(f"{users:,} users, round {turn + 1} of {rounds}: {seconds}")
-
-    def median(name: str, figure: str) -> float:
-        return statistics.median(getattr(run, figure) for run in taken[name])
-
-    ungated, ours = median("ungated", "seconds"), median("run", "seconds")
+def spread(seconds: list[float], name: str) -> dict[str, float]:
+    """Median, lowest and highest of the rounds, under names that begin with this one."""
     return {
-        "users": users,
-        "ungated_seconds": ungated,
-        "ours_seconds": ours,
-        "ours_seconds_lowest": min(run.seconds for run in taken["run"]),
-        "ours_seconds_highest": max(run.seconds for run in taken["run"]),
-        "guards_seconds": median("build", "seconds") - ours,
-        "dbt_start_seconds": median("run", "process_seconds") - ours,
-        "ratio": ours / ungated,
-        "peak_gb": max(median("build", "peak_gb"), median("run", "peak_gb")),
-        "ungated_peak_gb": median("ungated", "peak_gb"),
+        name: statistics.median(seconds),
+        f"{name}_lowest": min(seconds),
+        f"{name}_highest": max(seconds),
     }
 
 
-def markdown(results: list[dict[str, float]], steepness: float | None) -> str:
-    """The table that the README shows."""
+def dearest(runs: list[Measured], names: set[str]) -> list[dict[str, Any]]:
+    """Those of the named nodes that took longest: medians of seconds and of peak memory over the runs."""
+    rows = [
+        {
+            "name": name,
+            "seconds": statistics.median(run.node_seconds[name] for run in runs),
+            "peak_gb": statistics.median(run.node_peak_gb.get(name, 0.0) for run in runs),
+        }
+        for name in names
+    ]
+    return sorted(rows, key=lambda row: -row["seconds"])[:DEAREST]
+
+
+def one_size(
+    users: int, folder: Path, rounds: int, peers: list[str], postgres_users: int, console: Console
+) -> dict[str, Any]:
+    """Medians over the rounds for one number of users."""
+    data = (folder / f"users-{users}").resolve()
+    if not (data / "ground_truth.parquet").exists():
+        sizes = ["--users", str(users), "--entries", str(users), "--lists", str(max(users // 10_000, 20))]
+        subprocess.run([sys.executable, ROOT / "scripts/generate.py", *sizes, "--out", data], check=True)
+    peers = [name for name in peers if name != "postgres" or users <= postgres_users]
+    taken: dict[str, list[Measured]] = {name: [] for name in ("ungated", "build", "run", *peers)}
+    with tempfile.TemporaryDirectory(dir=folder.resolve()) as directory:
+        scratch = Path(directory)
+        for turn in range(rounds):
+            for name in taken:
+                console.print(f"{users:,} users, round {turn + 1} of {rounds}: {name} ...", end=" ")
+                if name == "build":
+                    (scratch / "warehouse.duckdb").unlink(missing_ok=True)
+                    taken[name].append(measure_dbt(BUILD, data, scratch))
+                elif name == "run":
+                    taken[name].append(measure_dbt(RUN, data, scratch))
+                    keep_members(scratch / "warehouse.duckdb", scratch / "ours.parquet")
+                else:
+                    taken[name].append(measure_peer(name, data, scratch))
+                if name in PEERS:
+                    rows = scratch / f"{name}.parquet", scratch / f"{PEERS[name].equals}.parquet"
+                    check_same_members(name, *rows)
+                console.print(f"{taken[name][-1].seconds:.1f} s")
+    return figures(users, taken)
+
+
+def figures(users: int, taken: dict[str, list[Measured]]) -> dict[str, Any]:
+    """What one size comes to."""
+
+    def each(name: str) -> list[float]:
+        return [run.seconds for run in taken[name]]
+
+    def peak(name: str) -> float:
+        return statistics.median(run.peak_gb for run in taken[name])
+
+    guards = [build - run for build, run in zip(each("build"), each("run"), strict=True)]
+    row = {
+        "users": users,
+        **spread(each("ungated"), "ungated_seconds"),
+        **spread(each("run"), "ours_seconds"),
+        **spread(guards, "guards_seconds"),
+        "dbt_start_seconds": statistics.median(run.process_seconds - run.seconds for run in taken["run"]),
+        "ratio": statistics.median(each("run")) / statistics.median(each("ungated")),
+        "peak_gb": max(peak("build"), peak("run")),
+        "ungated_peak_gb": peak("ungated"),
+        "peers": {},
+    }
+    for name in PEERS.keys() & taken.keys():
+        # the memory of a server is not that of the process that asks it
+        held = {} if name == "postgres" else {"peak_gb": peak(name)}
+        row["peers"][name] = {"users": users, **spread(each(name), "seconds"), **held}
+    ours = set(taken["run"][0].node_seconds)
+    row["dearest_of_ours"] = dearest(taken["run"], ours)
+    row["dearest_of_guards"] = dearest(taken["build"], set(taken["build"][0].node_seconds) - ours)
+    return row
+
+
+def machine() -> dict[str, str | int]:
+    """What the figures were taken on."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    installed = {package.metadata["Name"]: package.version for package in distributions()}
+    named = ("duckdb", "dbt-core", "dbt-postgres", "polars", "splink")
+    return {
+        "cores": os.cpu_count() or 0,
+        "architecture": platform.machine(),
+        "memory_gb": round(memory / 2**30),
+        "python": platform.python_version(),
+        **{name: installed[name] for name in named if name in installed},
+    }
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The tables that the README shows."""
+
+    def shown(row: dict[str, Any], name: str) -> str:
+        if report["rounds"] == 1:
+            return f"{row[name]:.1f} s"
+        return f"{row[name]:.1f} s ({row[f'{name}_lowest']:.1f} to {row[f'{name}_highest']:.1f})"
+
     lines = [
         "| users | ungated join | ours | ratio | guards | dbt's start | peak memory, ours | ungated |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for row in results:
+    for row in report["sizes"]:
         lines.append(
-            f"| {row['users']:,} | {row['ungated_seconds']:.1f} s | {row['ours_seconds']:.1f} s "
-            f"| {row['ratio']:.1f} | {row['guards_seconds']:.1f} s | {row['dbt_start_seconds']:.1f} s "
+            f"| {row['users']:,} | {shown(row, 'ungated_seconds')} | {shown(row, 'ours_seconds')} "
+            f"| {row['ratio']:.1f} | {shown(row, 'guards_seconds')} | {row['dbt_start_seconds']:.1f} s "
             f"| {row['peak_gb']:.1f} GB | {row['ungated_peak_gb']:.1f} GB |"
         )
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, DuckDB {duckdb.__version__}"
-    lines += ["", f"Made by `scripts/benchmark.py` on {machine}; as many uploaded rows as users."]
-    if steepness is not None:
-        lines.append(f"Slope of log time against log size, ours: {steepness:.2f}.")
+    if report["peers"]:
+        lines += ["", "| users | peer | seconds | ours / peer | peak memory |", "|--:|---|--:|--:|--:|"]
+    for row in report["sizes"]:
+        for name in PEERS:
+            if peer := row["peers"].get(name):
+                held = f"{peer['peak_gb']:.1f} GB" if "peak_gb" in peer else "not measured"
+                lines.append(
+                    f"| {row['users']:,} | {PEERS[name].title} | {shown(peer, 'seconds')} "
+                    f"| {row['ours_seconds'] / peer['seconds']:.1f} | {held} |"
+                )
+    lines += [
+        "",
+        f"| at {report['users']:,} users: ours | seconds | memory | guards | seconds | memory |",
+        "|---|--:|--:|---|--:|--:|",
+    ]
+    for pair in zip(report["dearest_of_ours"], report["dearest_of_guards"], strict=False):
+        cells = (f"`{node['name']}` | {node['seconds']:.1f} | {node['peak_gb']:.1f} GB" for node in pair)
+        lines.append(f"| {' | '.join(cells)} |")
+    of = report["machine"]
+    runs = "one round" if report["rounds"] == 1 else f"medians of {report['rounds']} rounds"
+    lines += [
+        "",
+        f"Made by `scripts/benchmark.py` on {of['cores']} cores, {of['architecture']}, "
+        f"DuckDB {of['duckdb']}; {runs}; as many uploaded rows as users. Named are the dearest models, "
+        "hooks and tests; two run at a time, and the memory is the most that the process held meanwhile.",
+    ]
+    if report["slope"] is not None:
+        lines.append(f"Slope of log time against log size, ours: {report['slope']:.2f}.")
     return "\n".join(lines) + "\n"
 
 
-@click.group(help=__doc__.split("\n\n")[0])
-def main() -> None:
-    """Two commands: compare, and the ungated join that it times in a process of its own."""
+def plot(report: dict[str, Any], file: Path) -> None:
+    """Seconds against users, both logarithmic, as SVG."""
+    import altair
+
+    points = []
+    for row in report["sizes"]:
+        series = {
+            "ungated join": row["ungated_seconds"],
+            "ours": row["ours_seconds"],
+            "guards": row["guards_seconds"],
+            **{PEERS[name].title: peer["seconds"] for name, peer in row["peers"].items()},
+        }
+        points += [{"users": row["users"], "what": what, "seconds": took} for what, took in series.items()]
+    sizes = [row["users"] for row in report["sizes"]]
+    order = ["ours", "guards", "ungated join", *(peer.title for peer in PEERS.values())]
+    chart = (
+        altair.Chart(altair.Data(values=points), width=520, height=320)
+        .mark_line(point=True)
+        .encode(
+            x=altair.X("users:Q", axis=altair.Axis(values=sizes, format="~s")).scale(type="log", nice=False),
+            y=altair.Y("seconds:Q").scale(type="log"),
+            color=altair.Color("what:N", title=None, sort=order),
+        )
+    )
+    chart.save(str(file), format="svg")
 
 
-@main.command()
+def is_installed(name: str) -> bool:
+    """Whether a peer's packages are here; of PostgreSQL the server as well."""
+    try:
+        found = importlib.util.find_spec(PEERS[name].module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
+    return found and (name != "postgres" or any(Path("/usr/lib/postgresql").glob("*/bin/initdb")))
+
+
+def chosen_peers(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> list[str]:
+    """Those asked for, which must be here, or all that are."""
+    for name in names:
+        if not is_installed(name):
+            raise click.BadParameter(f"{name} is not installed here: see `make benchmark`")
+    return [name for name in PEERS if (name in names if names else is_installed(name))]
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(help=__doc__.split("\n\n")[0])
 @click.option(
     "--users",
     "sizes",
@@ -186,52 +393,71 @@ def main() -> None:
 )
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
+    "--peers",
+    type=click.Choice(list(PEERS)),
+    multiple=True,
+    callback=chosen_peers,
+    help="A peer to measure; give it once per peer.  [default: those installed]",
+)
+@click.option(
+    "--postgres-users",
+    type=int,
+    default=1_000_000,
+    show_default=True,
+    help="The largest size at which PostgreSQL is measured.",
+)
+@click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=ROOT / "build/benchmark",
     help="Where inputs are kept between runs.  [default: build/benchmark]",
 )
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures."
-)
-@click.option("--table", type=click.Path(path_type=Path, dir_okay=False), help="Write the table in Markdown.")
-def compare(
-    sizes: tuple[int, ...], rounds: int, folder: Path, json_file: Path | None, table: Path | None
+@click.option("--json", "json_file", type=FILE, help="Write the figures.")
+@click.option("--table", type=FILE, help="Write the tables in Markdown.")
+@click.option("--plot", "plot_file", type=FILE, help="Write the plot as SVG.")
+def main(
+    sizes: tuple[int, ...],
+    rounds: int,
+    peers: list[str],
+    postgres_users: int,
+    folder: Path,
+    json_file: Path | None,
+    table: Path | None,
+    plot_file: Path | None,
 ) -> None:
-    """Measure every size, print the table, and write what is asked for."""
+    """Measure every size, print the table, and write what is asked for.
+
+    Exit code 1 when a peer's members are not those that it must find, or a process failed.
+    """
+    if plot_file and not importlib.util.find_spec("altair"):
+        raise click.UsageError("--plot needs Altair, which is not installed here: see `make benchmark`")
     console = Console(stderr=True)
     folder.mkdir(parents=True, exist_ok=True)
-    results = [one_size(users, folder, rounds, console) for users in sorted(set(sizes))]
-    steepness = slope([int(row["users"]) for row in results], [row["ours_seconds"] for row in results])
-    shown = Table("users", "ungated", "ours", "ratio", "guards", "peak", title="medians, seconds and GB")
-    for row in results:
-        figures = (
-            row["ungated_seconds"],
-            row["ours_seconds"],
-            row["ratio"],
-            row["guards_seconds"],
-            row["peak_gb"],
-        )
-        shown.add_row(f"{row['users']:,}", *(f"{figure:.1f}" for figure in figures))
+    rows = [one_size(users, folder, rounds, peers, postgres_users, console) for users in sorted(set(sizes))]
+    # at the top the largest size, and each peer at the largest at which it was measured
+    report = {
+        **rows[-1],
+        "peers": {name: row["peers"][name] for row in rows for name in row["peers"]},
+        "sizes": rows,
+        "slope": slope([row["users"] for row in rows], [row["ours_seconds"] for row in rows]),
+        "rounds": rounds,
+        "machine": machine(),
+    }
+    shown = Table(
+        "users", "ungated", "ours", "ratio", "guards", "peak", *peers, title="medians, seconds and GB"
+    )
+    for row in rows:
+        cells = [row[f"{name}_seconds"] for name in ("ungated", "ours")]
+        cells += [row[name] for name in ("ratio", "guards_seconds", "peak_gb")]
+        cells += [row["peers"][name]["seconds"] if name in row["peers"] else math.nan for name in peers]
+        shown.add_row(f"{row['users']:,}", *("" if math.isnan(cell) else f"{cell:.1f}" for cell in cells))
     Console().print(shown)
     if json_file:
-        json_file.write_text(
-            json.dumps({"rounds": rounds, "slope": steepness, "sizes": results}, indent=1) + "\n"
-        )
+        json_file.write_text(json.dumps(report, indent=1) + "\n")
     if table:
-        table.write_text(markdown(results, steepness))
-
-
-@main.command()
-@click.argument("data", type=click.Path(path_type=Path))
-@click.argument("file", type=click.Path(path_type=Path))
-@click.argument("answer", type=click.Path(path_type=Path))
-def ungated(data: Path, file: Path, answer: Path) -> None:
-    """Join the contacts in DATA to its lists in a new DuckDB FILE; write the seconds to ANSWER."""
-    with duckdb.connect(str(file), config={"threads": 2}) as connection:
-        started = time.monotonic()
-        connection.execute(UNGATED.format(data=data))
-        answer.write_text(str(time.monotonic() - started))
+        table.write_text(markdown(report))
+    if plot_file:
+        plot(report, plot_file)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ TOP_LEVEL = {
     "requirements.txt",
     "requirements-engines.txt",
     "requirements-browser.txt",
+    "requirements-benchmark.txt",
     "Makefile",
     "docs",
 }
@@ -97,6 +98,17 @@ def test_lock_is_pinned_and_hashed() -> None:
     assert versions["dbt-core"] == "1.11.16"
     assert versions["duckdb"] == "1.5.5"
     assert versions["sqlfluff"] == versions["sqlfluff-templater-dbt"]
+
+
+@pytest.mark.parametrize("name", ["engines", "benchmark"])
+def test_further_locks_leave_the_first_as_it_is(name: str) -> None:
+    """What a group adds is pinned and hashed too, and changes no version of the lock that it is laid upon."""
+    requirement = re.compile(r"^(\S+?)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}", re.M)
+    first = dict(requirement.findall((ROOT / "requirements.txt").read_text()))
+    lock = (ROOT / f"requirements-{name}.txt").read_text()
+    added = dict(requirement.findall(lock))
+    assert len(added) == len(re.findall(r"^[a-zA-Z]", lock, re.M)) > 0
+    assert {package: first.get(package, pin) for package, pin in added.items()} == added
 
 
 def test_sample_values_are_fictional() -> None:
