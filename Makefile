@@ -19,16 +19,16 @@ install: .venv/.installed
 # engines  installs what the other warehouses need
 engines: .venv/.engines
 
-.venv/.engines: .venv/.installed requirements-engines.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-engines.txt
+.venv/.engines: .venv/.installed scripts/requirements/engines.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r scripts/requirements/engines.txt
 	touch $@
 
 # browser  installs what the look at the evidence page in Chromium needs, Chromium itself from Debian
 browser: .venv/.browser
 	command -v chromium > /dev/null || (apt-get --quiet update && apt-get --quiet install --yes chromium) > /dev/null
 
-.venv/.browser: .venv/.installed requirements-browser.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-browser.txt
+.venv/.browser: .venv/.installed scripts/requirements/browser.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r scripts/requirements/browser.txt
 	touch $@
 
 # The key of the noise in published sizes, unless the environment has one: made once, for its owner only.
@@ -85,8 +85,8 @@ sample: install
 benchmark: .venv/.benchmark
 	$(BIN)/python scripts/benchmark.py --json build/benchmark.json --table docs/benchmark.md --plot docs/benchmark.svg
 
-.venv/.benchmark: .venv/.engines requirements-benchmark.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-benchmark.txt
+.venv/.benchmark: .venv/.engines scripts/requirements/benchmark.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r scripts/requirements/benchmark.txt
 	touch $@
 
 # attacks  replays the published attacks on audience sizes against the models
