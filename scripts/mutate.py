@@ -184,7 +184,9 @@ def table_rows(total: Score, by_model: dict[str, Score]) -> list[list[str]]:
         living = score.valid - score.equivalent
         kills = [str(sum(score.killed_by[kind] for kind in kinds) or "") for kinds in COLUMNS.values()]
         shares = [percent(score.killed_by_build, living), percent(score.killed, living)]
-        rows.append([name, str(score.valid), str(score.equivalent or ""), *kills, str(score.survived or ""), *shares])
+        rows.append(
+            [name, str(score.valid), str(score.equivalent or ""), *kills, str(score.survived or ""), *shares]
+        )
     return rows
 
 
@@ -231,14 +233,26 @@ def built(folder: Path | None) -> Any:
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n", 2) if __doc__ else None)
-@click.option("--built", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="A copy of the project in which a whole dbt build of the sample ran; else one is made.")
+@click.option(
+    "--built",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A copy of the project in which a whole dbt build of the sample ran; else one is made.",
+)
 @click.option("--model", "models", multiple=True, help="Only mutants of this model; may be given again.")
-@click.option("--every", type=click.IntRange(1), default=1, help="Only one mutant in so many.", show_default=True)
+@click.option(
+    "--every", type=click.IntRange(1), default=1, help="Only one mutant in so many.", show_default=True
+)
 @click.option("--jobs", type=click.IntRange(1), default=2, help="Processes.", show_default=True)
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all verdicts.")
-@click.option("--table", "table_file", type=click.Path(dir_okay=False, path_type=Path),
-              help="Write the table as Markdown.")
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all verdicts."
+)
+@click.option(
+    "--table",
+    "table_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the table as Markdown.",
+)
 def main(
     folder: Path | None,
     models: tuple[str, ...],
@@ -259,7 +273,9 @@ def main(
         known = {fault.model for fault in faults}
         for name in models:
             if name not in known:
-                raise click.BadParameter(f"{name} is none of {', '.join(sorted(known))}", param_hint="--model")
+                raise click.BadParameter(
+                    f"{name} is none of {', '.join(sorted(known))}", param_hint="--model"
+                )
         chosen = [fault for fault in faults if not models or fault.model in models][::every]
         results = judge_all(project, chosen, oracle_answers(build), jobs)
 

@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -208,7 +208,8 @@ class Bench:
         self._load_warehouse()
         self.relations = build.relations()
         self.queries = {
-            name: Query(node["compiled_code"], build.ancestors(name)) for name, node in build.models.items()
+            name: Query(node["compiled_code"], build.ancestors(name), self._by_macro(node))
+            for name, node in build.models.items()
         }
         self.marks = {name: self._mark(name) for name in build.order}
         self.unit_tests: dict[str, list[tuple[UnitTest, Query]]] = defaultdict(list)
@@ -232,7 +233,7 @@ class Bench:
             "select table_schema, table_name from information_schema.tables where table_catalog = 'built'"
         ).fetchall()
         self.connection.execute("use built")
-        for schema, name in relations:
+        for schema in {schema for schema, _ in relations}:
             self.connection.execute(f"create schema if not exists warehouse.{schema}")
         # a view reads warehouse.<...>, which is complete only with the tables that it reads
         pending = relations
@@ -251,12 +252,15 @@ class Bench:
         self.connection.execute("detach built")
 
     def _load_unit_test(self, test: UnitTest) -> None:
-        query = Query(test.code, self.build.ancestors(test.model), fixtures=test.schema)
+        model = self.build.models[test.model]
+        query = Query(test.code, self.build.ancestors(test.model), self._by_macro(model), test.schema)
         self.connection.execute(f"create schema {test.schema}")
         for name, rows in query.given.items():
             self.connection.execute(f"create table {test.schema}.{name} as {rows}")
         expected = test.expected or f"select {test.columns} from ({query.text()}) limit 0"
-        self.connection.execute(f"create table {test.schema}.expected as select {test.columns} from ({expected})")
+        self.connection.execute(
+            f"create table {test.schema}.expected as select {test.columns} from ({expected})"
+        )
         difference = self._difference(test, query.text())
         assert not difference, f"unit test {test.name} fails here and not in dbt"
         self.unit_tests[test.model].append((test, query))
@@ -309,6 +313,9 @@ class Bench:
                 nodes.append(name)
         return tuple(nodes)
 
+    def _by_macro(self, node: Node) -> Callable[[str], bool]:
+        return lambda part: self.build.macro_of(node, part) is not None
+
     def _node(self, name: str) -> Node:
         return self.build.models.get(name) or self.build.tests[name]
 
@@ -316,7 +323,8 @@ class Bench:
         if name in self.queries:
             return self.queries[name]
         if name not in self.test_queries:
-            self.test_queries[name] = Query(self.build.tests[name]["compiled_code"])
+            test = self.build.tests[name]
+            self.test_queries[name] = Query(test["compiled_code"], (), self._by_macro(test))
         return self.test_queries[name]
 
     # -- judging
@@ -324,19 +332,20 @@ class Bench:
     def judge(self, fault: Fault) -> Verdict:
         """What becomes of one fault."""
         try:
-            codes = {name: self._query(name).text(fault.name, self.relations.__getitem__) for name in fault.nodes}
-            for code in codes.values():
-                self._prepare(code)
+            self._prepare(self._mutated(fault, fault.nodes[0]))
             self._ask_access(fault)
             self._ask_unit_tests(fault)
             with self._undone():
-                self._rebuild(codes)
+                self._rebuild({name: self._mutated(fault, name) for name in fault.nodes})
                 self._ask_oracle()
         except Killed as killed:
             return killed.verdict
         except Stillborn:
             return Verdict("stillborn")
         return Verdict("survived")
+
+    def _mutated(self, fault: Fault, name: str) -> str:
+        return self._query(name).text(fault.name, self.relations.__getitem__)
 
     def _prepare(self, code: str) -> None:
         try:
@@ -352,9 +361,9 @@ class Bench:
         swapped_in = fault.name.split(" -> ")[-1].split(" (#")[0]
         groups = {self._node(name)["config"]["group"] for name in fault.nodes}
         for node in self.build.models.values():
-            if node["name"] == swapped_in and node["access"] == "private":
-                if groups != {node["config"]["group"]}:
-                    raise Killed("access", f"{swapped_in} is private to {node['config']['group']}")
+            is_other = groups != {node["config"]["group"]}
+            if node["name"] == swapped_in and node["access"] == "private" and is_other:
+                raise Killed("access", f"{swapped_in} is private to {node['config']['group']}")
 
     def _ask_unit_tests(self, fault: Fault) -> None:
         for model in fault.nodes:
@@ -492,7 +501,9 @@ class Bench:
         try:
             self._ask_oracle()
         except Killed as killed:
-            raise AssertionError(f"the oracle disagrees with the build: {killed.verdict.detector}") from killed
+            raise AssertionError(
+                f"the oracle disagrees with the build: {killed.verdict.detector}"
+            ) from killed
 
 
 ORACLE_QUERIES = {
@@ -502,7 +513,7 @@ ORACLE_QUERIES = {
     "measurement": "select engagement_id from marts.measurement_events_shared",
     "audiences": (
         "select list_id, advertiser_id, list_kind, partner_id, uploaded_entries, "
-        "case when list_status in ('too_small', 'withheld_differencing', 'serving') then null else list_status end "
+        "case when list_status not in ('too_small', 'withheld_differencing', 'serving') then list_status end "
         "from marts.audiences"
     ),
     "members": """
@@ -563,9 +574,8 @@ def oracle_answers(build: Build) -> dict[str, tuple[str, list[tuple[Any, ...]]]]
         ),
         "members": (
             "list_kind varchar, list_id varchar, advertiser_id varchar, user_id varchar, "
-            "matched_email boolean, matched_phone boolean, first_matched_at timestamptz, valid_until timestamptz",
+            "matched_email boolean, matched_phone boolean, "
+            "first_matched_at timestamptz, valid_until timestamptz",
             [(*key, *member.values()) for key, member in oracle.members(world, as_of).items()],
         ),
     }
-
-

@@ -12,7 +12,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import sqlglot
@@ -140,13 +140,12 @@ Variant = tuple[str, str, Edit]  # operator, what becomes of what, how
 
 @dataclass(frozen=True)
 class Mutant:
-    """One fault: its name, and the node and the variant of that node that make it."""
+    """One fault: its name, and the nodes that it changes."""
 
     within: str  # the common table expression, or `select` for what stands behind the last
     operator: str
     change: str
-    node: int  # place in the walk over the tree
-    variant: int
+    places: tuple[tuple[int, int], ...]  # nodes by their place in the walk, and the variant of each
 
     @property
     def name(self) -> str:
@@ -364,27 +363,36 @@ class Part:
     _known: ClassVar[dict[tuple[str, ...], dict[str, Mutant]]] = {}
     _last: ClassVar[tuple[str, Mutant | None, str]] = ("", None, "")
 
-    def __init__(self, name: str, tree: exp.Expression, ancestors: tuple[str, ...]) -> None:
-        """Parts that differ in nothing but schemas and as_of have the same mutants, which are made once."""
+    def __init__(
+        self, name: str, tree: exp.Expression, ancestors: tuple[str, ...], is_of_macro: bool
+    ) -> None:
+        """Parts that differ in nothing but schemas and as_of have the same mutants, which are made once.
+
+        A macro writes the same expression in several places, and a fault of it is in all of them.
+        """
         self.name = name
+        self.is_of_macro = is_of_macro
         self.tree = tree
         self.ancestors = ancestors
         self.text = tree.sql(dialect="duckdb", comments=False)
         self.neutral = neutral(self.text)
-        key = (name, self.neutral, *ancestors)
+        key = (name, self.neutral, *ancestors)  # a macro writes no part that a model writes as well
         if key not in self._known:
             self._known[key] = self._find()
         self.mutants = self._known[key]
 
     def _find(self) -> dict[str, Mutant]:
-        found = {}
+        found: dict[str, Mutant] = {}
         count: Counter[str] = Counter()
         for place, node in enumerate(walk(self.tree)):
             for number, (operator, change, _) in enumerate(self._variants(node)):
-                mutant = Mutant(self.name, operator, change, place, number)
-                count[mutant.name] += 1
-                again = f" (#{count[mutant.name]})" if count[mutant.name] > 1 else ""
-                found[mutant.name + again] = mutant
+                mutant = Mutant(self.name, operator, change, ((place, number),))
+                name = mutant.name
+                count[name] += 1
+                if self.is_of_macro and name in found:
+                    found[name] = replace(mutant, places=found[name].places + mutant.places)
+                else:
+                    found[f"{name} (#{count[name]})" if count[name] > 1 else name] = mutant
         return found
 
     def _variants(self, node: exp.Expression) -> Iterator[Variant]:
@@ -400,8 +408,9 @@ class Part:
 
     def _mutated(self, mutant: Mutant, relation: Callable[[str], str]) -> str:
         holder = exp.Paren(this=self.tree.copy())  # so that the root can be replaced, too
-        node = walk(holder.this)[mutant.node]
-        list(self._variants(node))[mutant.variant][2]()
+        nodes = walk(holder.this)
+        for edit in [list(self._variants(nodes[node]))[variant][2] for node, variant in mutant.places]:
+            edit()
         for table in list(holder.find_all(exp.Table)):
             if table.name.startswith(SWAPPED):
                 source = exp.to_table(relation(table.name.removeprefix(SWAPPED)), dialect="duckdb")
@@ -412,7 +421,13 @@ class Part:
 class Query:
     """Compiled SQL, whole or with one fault in one of its parts."""
 
-    def __init__(self, code: str, ancestors: tuple[str, ...] = (), fixtures: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        ancestors: tuple[str, ...] = (),
+        is_of_macro: Callable[[str], bool] = lambda part: False,
+        fixtures: str | None = None,
+    ) -> None:
         """Parse it; `fixtures` is the schema that holds a unit test's given rows, if it is one."""
         tree = sqlglot.parse_one(code, dialect="duckdb")
         expressions = list(tree.ctes)
@@ -426,8 +441,8 @@ class Query:
             for table in [table for part in [*expressions, tree] for table in part.find_all(exp.Table)]:
                 if table.name in self.given:
                     table.set("db", exp.to_identifier(fixtures))
-        self.parts = [Part(cte.alias, cte.this, ancestors) for cte in expressions]
-        self.parts.append(Part("select", tree, ancestors))
+        trees = {cte.alias: cte.this for cte in expressions} | {"select": tree}
+        self.parts = [Part(name, part, ancestors, is_of_macro(name)) for name, part in trees.items()]
 
     def mutants(self) -> dict[str, Mutant]:
         """All mutants by name."""
