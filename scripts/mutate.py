@@ -9,8 +9,8 @@ killed     by dbt build (access, unit tests, contracts, data tests, invariants),
 equivalent it survives, and stands in tests/mutation/equivalent.toml with the reason why no row can differ
 survived   nobody noticed: a test is missing
 
-Exit codes: 0 every mutant is killed or equivalent, and dbt build alone kills at least 90 %; 1 some are not, or
-an entry of the reviewed file names a mutant that is killed or not there; 2 wrong usage.
+Exit codes: 0 every mutant is killed or equivalent, and dbt build alone kills at least 90 %; 1 some are not,
+or an entry of the reviewed file names a mutant that is killed or not there; 2 wrong usage.
 """
 
 import json

@@ -23,7 +23,7 @@ from typing import Any
 
 import duckdb
 from duckdb.sqltypes import BIGINT, VARCHAR
-from mutation_operators import Query
+from mutation_operators import FIXTURE, NEXT_CODE, Query
 from size_noise import keyed_number
 
 ROOT = Path(__file__).parents[1]
@@ -39,12 +39,13 @@ Node = dict[str, Any]
 
 @dataclass(frozen=True)
 class Fault:
-    """A mutant: the model or macro that is at fault, the mutant's name in it, and whose SQL it is in."""
+    """A mutant: the model, macro or seed at fault, the mutant's name in it, and the nodes that it is in."""
 
     model: str
     name: str
     operator: str
     nodes: tuple[str, ...]
+    statement: str | None = None  # what changes the rows of a seed
 
     @property
     def id(self) -> str:
@@ -213,6 +214,7 @@ class Bench:
         }
         self.marks = {name: self._mark(name) for name in build.order}
         self.unit_tests: dict[str, list[tuple[UnitTest, Query]]] = defaultdict(list)
+        self.given_seeds: dict[str, list[tuple[UnitTest, Query]]] = defaultdict(list)
         for test in build.unit_tests():
             self._load_unit_test(test)
         self.place = {name: place for place, name in enumerate(build.order)}
@@ -264,6 +266,17 @@ class Bench:
         difference = self._difference(test, query.text())
         assert not difference, f"unit test {test.name} fails here and not in dbt"
         self.unit_tests[test.model].append((test, query))
+        for name, seed in self.build.seeds.items():
+            given = f"{test.schema}.{FIXTURE}{seed['name']}"
+            if FIXTURE + seed["name"] in query.given and self._is_same(given, seed["relation_name"]):
+                self.given_seeds[name].append((test, query))
+
+    def _is_same(self, one: str, other: str) -> bool:
+        """Whether a unit test is given all of a seed, as it stands there."""
+        difference = (
+            f"((from {one}) except all (from {other})) union all ((from {other}) except all (from {one}))"
+        )
+        return not self.connection.execute(f"select 1 from ({difference}) limit 1").fetchall()
 
     def _columns(self, relation: str) -> list[tuple[str, str]]:
         return [row[:2] for row in self.connection.execute(f"describe {relation}").fetchall()]
@@ -303,7 +316,33 @@ class Bench:
                     continue
                 nodes = self._nodes_with(macro, mutant.within, mutant_name) if macro else (name,)
                 found[key] = Fault(at_fault, mutant_name, mutant.operator, nodes)
-        return list(found.values())
+        return [*found.values(), *self._seed_faults()]
+
+    def _seed_faults(self) -> Iterator[Fault]:
+        """Each flag of a policy seed flipped, each code swapped, each number one more."""
+        for node_id, seed in self.build.seeds.items():
+            # phone_regions is written by a script, and CI compares it with its source
+            if seed["schema"] != "policy" or seed["name"] == "phone_regions":
+                continue
+            relation = seed["relation_name"]
+            table = self.connection.execute(f"select rowid, * from {relation}")
+            columns = [column[0] for column in table.description][1:]
+            for row, *cells in table.fetchall():
+                for column, cell in zip(columns, cells, strict=True):
+                    new = NEXT_CODE.get(cell)
+                    if isinstance(cell, bool):
+                        new = not cell
+                    elif str(cell).isdigit() and column == "value":
+                        new = int(cell) + 1
+                    if new is not None:
+                        key = " ".join(str(value) for value in cells[:2] if value is not None)
+                        yield Fault(
+                            f"seed {seed['name']}",
+                            f"{key}: {column}: {cell} -> {new}",
+                            "change policy",
+                            (node_id,),
+                            f"update {relation} set {column} = '{new}' where rowid = {row}",
+                        )
 
     def _nodes_with(self, macro: str, part: str, mutant_name: str) -> tuple[str, ...]:
         """Models and data tests into which the macro writes the same."""
@@ -332,6 +371,9 @@ class Bench:
     def judge(self, fault: Fault) -> Verdict:
         """What becomes of one fault."""
         try:
+            if fault.statement is not None:
+                self._judge_seed(fault.nodes[0], fault.statement)
+                return Verdict("survived")
             self._prepare(self._mutated(fault, fault.nodes[0]))
             self._ask_access(fault)
             self._ask_unit_tests(fault)
@@ -343,6 +385,18 @@ class Bench:
         except Stillborn:
             return Verdict("stillborn")
         return Verdict("survived")
+
+    def _judge_seed(self, seed: str, statement: str) -> None:
+        with self._undone():
+            self.connection.execute(statement)
+            relation = self.build.seeds[seed]["relation_name"]
+            fixture = FIXTURE + self.build.seeds[seed]["name"]
+            for test, query in self.given_seeds[seed]:
+                self.connection.execute(f"create or replace table {test.schema}.{fixture} as from {relation}")
+                if self._difference(test, query.text()):
+                    raise Killed("unit test", test.name)
+            self._rebuild({}, {seed})
+            self._ask_oracle()
 
     def _mutated(self, fault: Fault, name: str) -> str:
         return self._query(name).text(fault.name, self.relations.__getitem__)
@@ -374,9 +428,9 @@ class Bench:
         missing: list[str] = []
 
         def relation(name: str) -> str:
-            if f"__dbt__cte__{name}" not in query.given:
+            if FIXTURE + name not in query.given:
                 missing.append(name)
-            return f"{test.schema}.__dbt__cte__{name}"
+            return f"{test.schema}.{FIXTURE}{name}"
 
         code = query.text(fault.name, relation)
         # dbt refuses a unit test whose model reads what it does not give
@@ -400,9 +454,9 @@ class Bench:
         except duckdb.Error:
             return True
 
-    def _rebuild(self, codes: dict[str, str]) -> None:
+    def _rebuild(self, codes: dict[str, str], seeds: Iterable[str] = ()) -> None:
         """Build what is at fault and whatever depends on it, and run each data test when it is due."""
-        changed: set[str] = set()
+        changed = set(seeds)
         for place, name in enumerate(self.build.order):
             parents = self.build.models[name]["depends_on"]["nodes"]
             if name in codes or changed.intersection(parents):

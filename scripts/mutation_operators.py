@@ -22,7 +22,7 @@ logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it takes sha256 for a fu
 
 VOCABULARIES = [
     ["ads.audience_matching.tailored", "ads.audience_matching.partner", "ads.measurement"],
-    ["security", "service", "legal", "marketing", "advertising", "unknown"],
+    ["security", "service", "legal", "marketing", "advertising", "analytics", "unknown"],
     ["granted", "denied", "expired"],
     ["opt_in", "opt_out"],
     ["exclude", "separate_collection"],
