@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import ClassVar
 
 import sqlglot
@@ -375,11 +376,14 @@ class Part:
         self.tree = tree
         self.ancestors = ancestors
         self.text = tree.sql(dialect="duckdb", comments=False)
-        self.neutral = neutral(self.text)
-        key = (name, self.neutral, *ancestors)  # a macro writes no part that a model writes as well
+
+    @cached_property
+    def mutants(self) -> dict[str, Mutant]:
+        """Its mutants by name; a macro writes no part that a model writes as well."""
+        key = (self.name, neutral(self.text), *self.ancestors)
         if key not in self._known:
             self._known[key] = self._find()
-        self.mutants = self._known[key]
+        return self._known[key]
 
     def _find(self) -> dict[str, Mutant]:
         found: dict[str, Mutant] = {}
@@ -418,6 +422,27 @@ class Part:
         return holder.this.sql(dialect="duckdb", comments=False)
 
 
+def split(code: str) -> dict[str, str]:
+    """The common table expressions of a query by name, and as `select` what stands behind the last."""
+    code = re.sub(r"('(?:[^']|'')*')|--[^\n]*", r"\1", code)
+    parts = {}
+    while match := re.match(r"\s*(?:with|,)\s+(\w+)\s+as\s+\(", code):
+        depth = 1
+        for token in re.compile(r"'(?:[^']|'')*'|[()]").finditer(code, match.end()):
+            depth += {"(": 1, ")": -1}.get(token.group(), 0)
+            if depth == 0:
+                break
+        parts[match.group(1)] = code[match.end() : token.start()]
+        code = code[token.end() :]
+    return parts | {"select": code}
+
+
+@cache
+def parsed(name: str, code: str, ancestors: tuple[str, ...], is_of_macro: bool) -> Part:
+    """A part of a query, read once however many queries hold it."""
+    return Part(name, sqlglot.parse_one(code, dialect="duckdb"), ancestors, is_of_macro)
+
+
 class Query:
     """Compiled SQL, whole or with one fault in one of its parts."""
 
@@ -429,20 +454,13 @@ class Query:
         fixtures: str | None = None,
     ) -> None:
         """Parse it; `fixtures` is the schema that holds a unit test's given rows, if it is one."""
-        tree = sqlglot.parse_one(code, dialect="duckdb")
-        expressions = list(tree.ctes)
-        if tree.args.get("with_"):
-            tree.set("with_", None)
-        self.given = {}
+        parts = split(code)
+        self.given = {name: parts.pop(name) for name in list(parts) if name.startswith(FIXTURE)}
         if fixtures is not None:
-            fixed = [cte for cte in expressions if cte.alias.startswith(FIXTURE)]
-            expressions = [cte for cte in expressions if cte not in fixed]
-            self.given = {cte.alias: cte.this.sql(dialect="duckdb", comments=False) for cte in fixed}
-            for table in [table for part in [*expressions, tree] for table in part.find_all(exp.Table)]:
-                if table.name in self.given:
-                    table.set("db", exp.to_identifier(fixtures))
-        trees = {cte.alias: cte.this for cte in expressions} | {"select": tree}
-        self.parts = [Part(name, part, ancestors, is_of_macro(name)) for name, part in trees.items()]
+            parts = {
+                name: re.sub(rf"\b{FIXTURE}(?=\w)", f"{fixtures}.{FIXTURE}", part) for name, part in parts.items()
+            }
+        self.parts = [parsed(name, part, ancestors, is_of_macro(name)) for name, part in parts.items()]
 
     def mutants(self) -> dict[str, Mutant]:
         """All mutants by name."""
