@@ -85,6 +85,7 @@ class UnitTest:
     code: str
     columns: str
     expected: str
+    overrides_macros: bool
 
 
 @dataclass
@@ -182,7 +183,13 @@ class Build:
             if "from dbt_internal_unit_test_actual" in expected:  # none are expected
                 expected = ""
             yield UnitTest(
-                test["name"], names[test["model"]], f"unit_{number}", code[name], columns, expected
+                test["name"],
+                names[test["model"]],
+                f"unit_{number}",
+                code[name],
+                columns,
+                expected,
+                bool((test["overrides"] or {}).get("macros")),
             )
 
 
@@ -327,8 +334,12 @@ class Bench:
             relation = seed["relation_name"]
             table = self.connection.execute(f"select rowid, * from {relation}")
             columns = [column[0] for column in table.description][1:]
+            readers = [node for node in self.build.models.values() if node_id in node["depends_on"]["nodes"]]
+            sql = " ".join(node["compiled_code"] for node in readers)
             for row, *cells in table.fetchall():
                 for column, cell in zip(columns, cells, strict=True):
+                    if not re.search(rf"\b{column}\b", sql):
+                        continue  # a remark, which no model reads
                     new = NEXT_CODE.get(cell)
                     if isinstance(cell, bool):
                         new = not cell
@@ -422,7 +433,9 @@ class Bench:
     def _ask_unit_tests(self, fault: Fault) -> None:
         for model in fault.nodes:
             for test, query in self.unit_tests.get(model, ()):
-                self._ask_unit_test(fault, test, query)
+                # a macro that the test overrides may be what is at fault
+                if not test.overrides_macros or fault.name in query.mutants():
+                    self._ask_unit_test(fault, test, query)
 
     def _ask_unit_test(self, fault: Fault, test: UnitTest, query: Query) -> None:
         missing: list[str] = []

@@ -190,6 +190,11 @@ def is_as_of(node: exp.Expression) -> bool:
     )
 
 
+def is_said(number: exp.Literal) -> bool:
+    """Whether a number is the author's: not the 1 of an EXISTS, nor the length that sqlglot adds to a hash."""
+    return not isinstance(number.parent, exp.SHA2) and number.find_ancestor(exp.Exists) is None
+
+
 def replacing(node: exp.Expression, new: exp.Expression) -> Edit:
     """An edit that puts one node in the place of another."""
     return lambda: node.replace(new)
@@ -296,7 +301,7 @@ def of_values(node: exp.Expression) -> Iterator[Variant]:
         around = text_of(node.parent) if isinstance(node.parent, exp.Binary | exp.In) else ""
         change = f"{node.this} -> {NEXT_CODE[node.this]} {f'in {around}' if around else ''}".strip()
         yield "swap code", change, replacing(node, exp.Literal.string(NEXT_CODE[node.this]))
-    if isinstance(node, exp.Literal) and not node.is_string and node.find_ancestor(exp.Exists) is None:
+    if isinstance(node, exp.Literal) and not node.is_string and is_said(node):
         one_more = exp.Literal.number(int(node.this) + 1) if node.this.isdigit() else None
         if one_more is not None:
             yield "one more", f"{node.this} in {text_of(node.parent)}", replacing(node, one_more)
@@ -458,7 +463,8 @@ class Query:
         self.given = {name: parts.pop(name) for name in list(parts) if name.startswith(FIXTURE)}
         if fixtures is not None:
             parts = {
-                name: re.sub(rf"\b{FIXTURE}(?=\w)", f"{fixtures}.{FIXTURE}", part) for name, part in parts.items()
+                name: re.sub(rf"\b{FIXTURE}(?=\w)", f"{fixtures}.{FIXTURE}", part)
+                for name, part in parts.items()
             }
         self.parts = [parsed(name, part, ancestors, is_of_macro(name)) for name, part in parts.items()]
 
