@@ -430,6 +430,17 @@ class Bench:
             if node["name"] == swapped_in and node["access"] == "private" and is_other:
                 raise Killed("access", f"{swapped_in} is private to {node['config']['group']}")
 
+    def unit_tests_that_see(self, fault: Fault) -> set[str]:
+        """Names of all unit tests that fail for a fault, where `judge` stops at the first."""
+        seen = set()
+        for model in fault.nodes:
+            for test, query in self.unit_tests.get(model, ()):
+                try:
+                    self._ask_unit_test(fault, test, query)
+                except Killed:
+                    seen.add(test.name)
+        return seen
+
     def _ask_unit_tests(self, fault: Fault) -> None:
         for model in fault.nodes:
             for test, query in self.unit_tests.get(model, ()):

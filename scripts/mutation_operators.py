@@ -191,7 +191,7 @@ def is_as_of(node: exp.Expression) -> bool:
 
 
 def is_said(number: exp.Literal) -> bool:
-    """Whether a number is the author's: not the 1 of an EXISTS, nor the length that sqlglot adds to a hash."""
+    """Whether a number is the author's, not the 1 of an EXISTS nor the length that sqlglot gives a hash."""
     return not isinstance(number.parent, exp.SHA2) and number.find_ancestor(exp.Exists) is None
 
 
