@@ -9,6 +9,9 @@ killed     by dbt build (access, unit tests, contracts, data tests, invariants),
 equivalent it survives, and stands in tests/mutation/equivalent.toml with the reason why no row can differ
 survived   nobody noticed: a test is missing
 
+Policy seeds are mutated as well, a flag, code or number at a time, and every data test and contract is switched
+off and loosened in each way that dbt knows, which the run's start must notice (scripts/mutation_guards.py).
+
 Exit codes: 0 every mutant is killed or equivalent, and dbt build alone kills at least 90 %; 1 some are not,
 or an entry of the reviewed file names a mutant that is killed or not there; 2 wrong usage.
 """
@@ -30,6 +33,7 @@ from typing import Any
 
 import click
 from mutation_bench import DETECTORS, ROOT, Bench, Build, Fault, Verdict, oracle_answers
+from mutation_guards import judge_guards
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -193,14 +197,17 @@ def table_rows(total: Score, by_model: dict[str, Score]) -> list[list[str]]:
 HEADER = ["mutants of", "valid", "equivalent", *COLUMNS, "survived", "dbt build", "with oracle"]
 
 
-def write_table(path: Path, rows: list[list[str]], total: Score) -> None:
-    """Write the table as Markdown."""
+def write_table(path: Path, rows: list[list[str]], guards: Score) -> None:
+    """Write the table as Markdown, and what became of the guards."""
     lines = [HEADER, ["---", *["---:" for _ in HEADER[1:]]], *rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    path.write_text(f"{text}\n")
+    noticed = f"Of {guards.valid:,} ways to switch off or loosen one guard, the run's start refuses {guards.killed:,}."
+    path.write_text(f"{text}\n\n{noticed}\n")
 
 
-def report(results: list[Result], total: Score, unknown: list[str], stale: list[str]) -> dict[str, Any]:
+def report(
+    results: list[Result], total: Score, guards: Score, unknown: list[str], stale: list[str]
+) -> dict[str, Any]:
     """What `--json` writes."""
     return {
         "valid": total.valid,
@@ -210,6 +217,7 @@ def report(results: list[Result], total: Score, unknown: list[str], stale: list[
         "survived": total.survived,
         "stillborn": total.stillborn,
         "killed_by": {kind: total.killed_by[kind] for kind in DETECTORS},
+        "guards": {"valid": guards.valid, "killed": guards.killed},
         "entries_without_a_mutant": unknown,
         "entries_of_killed_mutants": stale,
         "mutants": [
@@ -278,8 +286,10 @@ def main(
                 )
         chosen = [fault for fault in faults if not models or fault.model in models][::every]
         results = judge_all(project, chosen, oracle_answers(build), jobs)
+        loosened = [] if models else [Result(*judged) for judged in judge_guards(project)][::every]
 
     total, by_model = scores(results, equivalent)
+    guards, _ = scores(loosened, {})
     stale = [r.fault.id for r in results if r.fault.id in equivalent and r.verdict.status != "survived"]
     rows = table_rows(total, by_model)
     console = Console()
@@ -287,7 +297,8 @@ def main(
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    for result in results:
+    console.print(f"guards switched off or loosened: {guards.valid}, noticed: {guards.killed}")
+    for result in [*results, *loosened]:
         if result.verdict.status == "survived" and result.fault.id not in equivalent:
             console.print(f"survived: {result.fault.id}", markup=False, soft_wrap=True)
         elif result.verdict.kind == "timeout":
@@ -297,11 +308,17 @@ def main(
     for name in stale:
         console.print(f"not equivalent, for it is killed: {name}", markup=False, soft_wrap=True)
     if json_file:
-        json_file.write_text(json.dumps(report(results, total, unknown, stale), indent=1) + "\n")
+        json_file.write_text(json.dumps(report(results, total, guards, unknown, stale), indent=1) + "\n")
     if table_file:
-        write_table(table_file, rows, total)
+        write_table(table_file, rows, guards)
     living = total.valid - total.equivalent
-    if total.killed < living or total.killed_by_build < BUILD_ALONE * living or unknown or stale:
+    if (
+        guards.survived
+        or total.killed < living
+        or total.killed_by_build < BUILD_ALONE * living
+        or unknown
+        or stale
+    ):
         sys.exit(1)
 
 
