@@ -9,8 +9,8 @@ killed     by dbt build (access, unit tests, contracts, data tests, invariants),
 equivalent it survives, and stands in tests/mutation/equivalent.toml with the reason why no row can differ
 survived   nobody noticed: a test is missing
 
-Policy seeds are mutated as well, a flag, code or number at a time, and every data test and contract is switched
-off and loosened in each way that dbt knows, which the run's start must notice (scripts/mutation_guards.py).
+Policy seeds are mutated as well, a flag, code or number at a time, and every data test and contract is
+switched off and loosened in each way that dbt knows, which the run's start must notice (mutation_guards.py).
 
 Exit codes: 0 every mutant is killed or equivalent, and dbt build alone kills at least 90 %; 1 some are not,
 or an entry of the reviewed file names a mutant that is killed or not there; 2 wrong usage.
@@ -201,8 +201,8 @@ def write_table(path: Path, rows: list[list[str]], guards: Score) -> None:
     """Write the table as Markdown, and what became of the guards."""
     lines = [HEADER, ["---", *["---:" for _ in HEADER[1:]]], *rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    noticed = f"Of {guards.valid:,} ways to switch off or loosen one guard, the run's start refuses {guards.killed:,}."
-    path.write_text(f"{text}\n\n{noticed}\n")
+    refused = f"the run's start refuses {guards.killed:,}"
+    path.write_text(f"{text}\n\nOf {guards.valid:,} ways to switch off or loosen one guard, {refused}.\n")
 
 
 def report(
