@@ -45,7 +45,7 @@ class Fault:
     name: str
     operator: str
     nodes: tuple[str, ...]
-    statement: str | None = None  # what changes the rows of a seed
+    update: str | None = None  # of a seed: what changes its rows
 
     @property
     def id(self) -> str:
@@ -278,11 +278,10 @@ class Bench:
             if FIXTURE + seed["name"] in query.given and self._is_same(given, seed["relation_name"]):
                 self.given_seeds[name].append((test, query))
 
-    def _is_same(self, one: str, other: str) -> bool:
-        """Whether a unit test is given all of a seed, as it stands there."""
-        difference = (
-            f"((from {one}) except all (from {other})) union all ((from {other}) except all (from {one}))"
-        )
+    def _is_same(self, given: str, seed: str) -> bool:
+        """Whether a unit test is given all of a seed, as it stands there; dbt gives '' for an empty cell."""
+        rows = [f"select coalesce(columns(*)::varchar, '') from {relation}" for relation in (given, seed)]
+        difference = f"(({rows[0]}) except all ({rows[1]})) union all (({rows[1]}) except all ({rows[0]}))"
         return not self.connection.execute(f"select 1 from ({difference}) limit 1").fetchall()
 
     def _columns(self, relation: str) -> list[tuple[str, str]]:
@@ -352,7 +351,7 @@ class Bench:
                             f"{key}: {column}: {cell} -> {new}",
                             "change policy",
                             (node_id,),
-                            f"update {relation} set {column} = '{new}' where rowid = {row}",
+                            f"set {column} = '{new}' where rowid = {row}",
                         )
 
     def _nodes_with(self, macro: str, part: str, mutant_name: str) -> tuple[str, ...]:
@@ -382,8 +381,8 @@ class Bench:
     def judge(self, fault: Fault) -> Verdict:
         """What becomes of one fault."""
         try:
-            if fault.statement is not None:
-                self._judge_seed(fault.nodes[0], fault.statement)
+            if fault.update is not None:
+                self._judge_seed(fault.nodes[0], fault.update)
                 return Verdict("survived")
             self._prepare(self._mutated(fault, fault.nodes[0]))
             self._ask_access(fault)
@@ -397,13 +396,12 @@ class Bench:
             return Verdict("stillborn")
         return Verdict("survived")
 
-    def _judge_seed(self, seed: str, statement: str) -> None:
+    def _judge_seed(self, seed: str, update: str) -> None:
         with self._undone():
-            self.connection.execute(statement)
-            relation = self.build.seeds[seed]["relation_name"]
-            fixture = FIXTURE + self.build.seeds[seed]["name"]
+            self.connection.execute(f"update {self.build.seeds[seed]['relation_name']} {update}")
             for test, query in self.given_seeds[seed]:
-                self.connection.execute(f"create or replace table {test.schema}.{fixture} as from {relation}")
+                fixture = f"{test.schema}.{FIXTURE}{self.build.seeds[seed]['name']}"
+                self.connection.execute(f"update {fixture} {update}")
                 if self._difference(test, query.text()):
                     raise Killed("unit test", test.name)
             self._rebuild({}, {seed})
