@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines browser build publish evidence docs test test-engines test-evidence incident sample benchmark attacks prove clean
+.PHONY: help install engines browser build publish evidence docs test test-engines test-evidence incident sample benchmark attacks mutants prove clean
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -92,6 +92,10 @@ benchmark: .venv/.benchmark
 # attacks  replays the published attacks on audience sizes against the models
 attacks: install
 	$(BIN)/python scripts/size_attacks.py --table docs/size_attacks.md
+
+# mutants  puts small faults into the models, one at a time, and shows which of them no test notices
+mutants: install
+	$(BIN)/python scripts/mutate.py --table docs/mutation.md
 
 # clean   removes everything that can be made again
 clean:

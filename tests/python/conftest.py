@@ -120,8 +120,8 @@ def copy_project(target: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project built on the bundled sample. Read it; tests that change anything take `copy_of_sample`.
+def built_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as one whole build of the bundled sample left it. To be read only: it is shared.
 
     pytest's workers share one build, of which each has a copy: a DuckDB file has one writer.
     """
@@ -134,7 +134,13 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
             run = copy_project(built).build(unit_tests=True)
             assert run.success, run.output
             built.with_suffix(".done").touch()
-    return Project(Path(shutil.copytree(built, tmp_path_factory.mktemp("sample") / "project")))
+    return built
+
+
+@pytest.fixture(scope="session")
+def sample(built_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project built on the bundled sample. Read it; tests that change anything take `copy_of_sample`."""
+    return Project(Path(shutil.copytree(built_sample, tmp_path_factory.mktemp("sample") / "project")))
 
 
 @pytest.fixture
