@@ -375,10 +375,20 @@ def in_a_file(own: Evidence) -> None:
     own.out /= "evidence"
 
 
+def no_generation(own: Evidence) -> None:
+    """Nothing is published."""
+    (own.folder / "current").unlink()
+
+
+def no_artifacts(own: Evidence) -> None:
+    """The manifest of the build is gone."""
+    (own.target / "manifest.json").unlink()
+
+
 REFUSED = {
-    "no_generation": lambda own: (own.folder / "current").unlink(),
+    "no_generation": no_generation,
     "damaged": damage,
-    "no_artifacts": lambda own: (own.target / "manifest.json").unlink(),
+    "no_artifacts": no_artifacts,
     "evidence_stale": another_run,
     "not_written": in_a_file,
 }
@@ -387,7 +397,7 @@ REFUSED = {
 @pytest.mark.parametrize(
     ("rule", "change"),
     [*REFUSED.items(), ("evidence_stale", another_policy)],
-    ids=lambda value: str(value)[:25],
+    ids=lambda value: getattr(value, "__name__", value),
 )
 def test_refused(own: Evidence, rule: str, change: Callable[[Evidence], object]) -> None:
     """Each by its rule and exit code, and nothing is written."""
