@@ -442,19 +442,22 @@ class Bench:
     def _ask_unit_tests(self, fault: Fault) -> None:
         for model in fault.nodes:
             for test, query in self.unit_tests.get(model, ()):
-                # a macro that the test overrides may be what is at fault
-                if not test.overrides_macros or fault.name in query.mutants():
-                    self._ask_unit_test(fault, test, query)
+                self._ask_unit_test(fault, test, query)
 
     def _ask_unit_test(self, fault: Fault, test: UnitTest, query: Query) -> None:
+        name: str | None = fault.name
+        if test.overrides_macros:
+            name = query.counterpart(fault.name, self.queries[test.model])
+        if name is None:
+            return  # what is at fault is in a macro that the test overrides
         missing: list[str] = []
 
-        def relation(name: str) -> str:
-            if FIXTURE + name not in query.given:
-                missing.append(name)
-            return f"{test.schema}.{FIXTURE}{name}"
+        def relation(ancestor: str) -> str:
+            if FIXTURE + ancestor not in query.given:
+                missing.append(ancestor)
+            return f"{test.schema}.{FIXTURE}{ancestor}"
 
-        code = query.text(fault.name, relation)
+        code = query.text(name, relation)
         # dbt refuses a unit test whose model reads what it does not give
         if missing or self._difference(test, code):
             raise Killed("unit test", test.name)

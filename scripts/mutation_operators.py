@@ -149,6 +149,11 @@ class Mutant:
     places: tuple[tuple[int, int], ...]  # nodes by their place in the walk, and the variant of each
 
     @property
+    def kind(self) -> tuple[str, str]:
+        """Where it is, and what sort of fault."""
+        return self.within, self.operator
+
+    @property
     def name(self) -> str:
         """What tells it from every other mutant of the same SQL."""
         return f"{self.within}: {self.operator}: {self.change}"
@@ -471,6 +476,18 @@ class Query:
     def mutants(self) -> dict[str, Mutant]:
         """All mutants by name."""
         return {name: mutant for part in self.parts for name, mutant in part.mutants.items()}
+
+    def counterpart(self, name: str, other: Query) -> str | None:
+        """The name here of another query's mutant, where a unit test writes something else for a macro.
+
+        It is the one in the same place among those of its operator, if there are as many of them.
+        """
+        if name in self.mutants():
+            return name
+        kind = other.mutants()[name].kind
+        theirs = [key for key, mutant in other.mutants().items() if mutant.kind == kind]
+        ours = [key for key, mutant in self.mutants().items() if mutant.kind == kind]
+        return ours[theirs.index(name)] if len(theirs) == len(ours) else None
 
     def text(self, name: str | None = None, relation: Callable[[str], str] = str) -> str:
         """The SQL as sqlglot writes it, with the fault of this name; `relation` gives a relation's SQL.
