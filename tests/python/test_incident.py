@@ -27,10 +27,10 @@ PERTURBED = 700
 README = (ROOT / "README.md").read_text()
 
 
-def assess(project: Project, *selection: str, unit_tests: bool = False) -> Run:
+def assess(project: Project, *selection: str) -> Run:
     """Build the assessment alone, as `make incident` does."""
     arguments = ["--select", *selection, "--indirect-selection", "cautious", "--vars", VARIABLES]
-    return project.build(*arguments, unit_tests=unit_tests)
+    return project.build(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +41,12 @@ def world() -> oracle.World:
 
 @pytest.fixture(scope="module")
 def assessed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The assessment of the sample's own log, with its unit tests."""
+    """The assessment of the sample's own log, with its own unit tests."""
     project = copy_project(tmp_path_factory.mktemp("incident") / "project")
-    run = assess(project, "+path:models/marts/incident", unit_tests=True)
+    run = assess(project, "+path:models/marts/incident")
     assert run.success, run.output
+    run = project.dbt("test", "--select", "path:models/marts/incident,test_type:unit", "--vars", VARIABLES)
+    assert run.success and len(run.statuses) > 10, run.output
     return project
 
 

@@ -231,7 +231,7 @@ def test_every_rule_has_a_unit_test(manifest: dict[str, Any]) -> None:
 def test_usual_commands_work(copy_of_sample: Project) -> None:
     """dbt test, dbt build --select and dbt docs generate work as everywhere."""
     for arguments in (
-        ["test"],
+        ["test", "--exclude-resource-type", "unit_test"],
         ["build", "--select", "contact_decisions+1"],
         ["docs", "generate"],
     ):
