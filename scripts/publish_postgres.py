@@ -64,8 +64,8 @@ SETTINGS = {
 }
 
 LOCK_MILLISECONDS = 500
-"""How long readers may have to stand in line behind the publisher. Less than the server's deadlock_timeout (a
-second by default): where a reader and the publisher wait for each other, it is the publisher who gives way."""
+"""How long readers may have to stand in line behind the publisher. Less than the server's deadlock_timeout
+(a second by default): where a reader and the publisher wait for each other, the publisher gives way."""
 
 PAUSE_SECONDS = 0.5
 """Between two attempts, for the readers who stood in line."""
@@ -154,9 +154,7 @@ def read_tables(files: duckdb.DuckDBPyConnection, generation: str, publication: 
         place = (FILES[schema], name)
         for column, type_, _ in columns[place]:
             if type_ not in TYPES:
-                raise Refusal(
-                    "not_copied", f"{path}.{column} is of the type {type_}, which has no counterpart"
-                )
+                raise Refusal("not_copied", f"{path}.{column} is of type {type_}, which is not in TYPES")
         tables.append(
             Table(
                 schema=schema,
@@ -212,9 +210,8 @@ def create(cursor: Any, table: Table) -> None:
 def load(cursor: Any, files: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> None:
     """Fill a relation's table, and read it back.
 
-    The rows are frozen: a reader whose transaction began before the schemas changed places, and who comes to
-    a table after it, would find it empty otherwise, since names are looked up as they are now and rows as they
-    were then.
+    The rows are frozen. Else a reader whose snapshot is older than the moment the schemas changed places, and
+    who comes to a table after it, would find it empty: names are looked up as they are, rows as they were.
 
     Args:
         cursor: of the server, in the transaction that made the table.
@@ -246,7 +243,7 @@ def load(cursor: Any, files: duckdb.DuckDBPyConnection, table: Table, folder: Pa
     if missing or unexpected:
         raise Refusal(
             "not_copied",
-            f"{table.schema}.{table.name}: {missing:,} rows missing, {unexpected:,} that are not there",
+            f"{table.schema}.{table.name}: {missing:,} rows lacking, {unexpected:,} too many",
         )
     there.unlink()
     back.unlink()
@@ -299,10 +296,8 @@ def grant(cursor: Any, schema: str, role: str) -> None:
             cursor.execute(
                 SQL("revoke all on {} {} from {}").format(SQL(what), Identifier(name), SQL(grantee))
             )
-    cursor.execute(SQL("grant usage on schema {} to {}").format(Identifier(name), Identifier(role)))
-    cursor.execute(
-        SQL("grant select on all tables in schema {} to {}").format(Identifier(name), Identifier(role))
-    )
+    for what in ("usage on schema", "select on all tables in schema"):
+        cursor.execute(SQL("grant {} {} to {}").format(SQL(what), Identifier(name), Identifier(role)))
 
 
 def check_roles(cursor: Any, roles: dict[str, str]) -> None:
@@ -424,13 +419,8 @@ def transaction() -> Iterator[Any]:
                     raise Refusal("locked", "another publisher is at work in the database")
                 yield cursor
     except (psycopg2.DataError, psycopg2.IntegrityError) as error:  # their text may hold a value
-        where = (
-            error.diag.schema_name,
-            error.diag.table_name,
-            error.diag.column_name,
-            error.diag.constraint_name,
-        )
-        raise Refusal("not_copied", f"{type(error).__name__} {'.'.join(filter(None, where))}") from None
+        where = (error.diag.table_name, error.diag.column_name, error.diag.constraint_name)
+        raise Refusal("not_copied", f"{type(error).__name__} {' '.join(filter(None, where))}") from None
     except psycopg2.Error as error:
         raise Refusal("no_server", f"{type(error).__name__}: {str(error).strip()}") from None
 

@@ -67,12 +67,10 @@ RULES = {
     "no_generation": Rule(64, "there is a generation to show, to verify or to go back to"),
     "log_broken": Rule(65, "the log of refusals only ever grew"),
     "evidence_stale": Rule(66, "artifacts and policy seeds are those that the generation was built with"),
-    "expired": Rule(
-        67, "no member of the generation must have gone by now: its valid_until is still to come"
-    ),
+    "expired": Rule(67, "the generation's valid_until is still to come"),
     "no_server": Rule(70, "PostgreSQL is there, and lets the publisher do what it must"),
     "foreign_schema": Rule(
-        71, "nobody else made the schemas published and delivery, or anything in or on them"
+        71, "published and delivery are this publisher's, with all that is in and on them"
     ),
     "roles": Rule(72, "both roles are there, and can reach nothing but the schema that each is to read"),
     "not_copied": Rule(73, "a relation holds the rows of the generation in PostgreSQL, under its contract"),
