@@ -1,10 +1,10 @@
 """Copy the current generation into PostgreSQL, for teams whose BI lives there.
 
 Every byte of the generation is read again first, and what the server then holds is compared with it, row
-by row. All of it is one transaction: schemas of the generation's own are loaded, and take the place of
-`published` and `delivery` in its last moment. Whatever is wrong, readers keep what they had, and the refusal
-is kept in refusals.jsonl. Each of the two schemas is open to one role and to nobody else, and has a table
-`publication` that says which generation it is.
+by row. All of it is one transaction: the tables are loaded in schemas of their own, and in its last moment
+take the place of those in `published` and `delivery`. Whatever is wrong, readers keep what they had, and the
+refusal is kept in refusals.jsonl. Each of the two schemas is open to one role and to nobody else, and has a
+table `publication` that says which generation it is.
 
 The server is found by libpq's own variables (PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD or PGPASSFILE).
 The user of the connection may create schemas in the database and owns what is published; the two roles are
@@ -98,12 +98,12 @@ class Table:
 
     @property
     def target(self) -> Identifier:
-        """The relation on the server, until the schemas change places."""
+        """The relation on the server, until it takes its place."""
         return Identifier(fresh(self.schema), self.name)
 
 
 def fresh(schema: str) -> str:
-    """The name that a schema has while it is loaded; outside the transaction nobody sees it."""
+    """The schema that a schema's tables are loaded in; outside the transaction nobody sees it."""
     return f"{schema}_next"
 
 
@@ -170,22 +170,33 @@ def read_tables(files: duckdb.DuckDBPyConnection, generation: str, publication: 
     return tables
 
 
-def own_schemas(cursor: Any) -> list[str]:
-    """Those of the two schemas that are there, each of them this publisher's.
+def check_schemas(cursor: Any) -> None:
+    """Make the two schemas where they are missing, and refuse any that is not this publisher's alone.
+
+    A schema that dbt made in its warehouse is such a one, and so is one with a view, which would stay.
 
     Raises:
         Refusal: foreign_schema.
     """
-    cursor.execute(
-        "select nspname, to_regclass(quote_ident(nspname) || '.publication') is not null "
-        "from pg_namespace where nspname = any(%s) order by 1",
-        [[name for schema in FILES for name in (schema, fresh(schema))]],
-    )
-    found = cursor.fetchall()
-    foreign = [name for name, is_own in found if not is_own or name not in FILES]
-    if foreign:
-        raise Refusal("foreign_schema", f"in this database {some(foreign)} is not of a generation")
-    return [name for name, _ in found]
+    for schema in FILES:
+        cursor.execute("select from pg_namespace where nspname = %s", [fresh(schema)])
+        if cursor.rowcount:
+            raise Refusal("foreign_schema", f"this database has a schema {fresh(schema)} of somebody else's")
+        cursor.execute("select from pg_namespace where nspname = %s", [schema])
+        if not cursor.rowcount:
+            cursor.execute(SQL("create schema {}").format(Identifier(schema)))
+            continue
+        cursor.execute(
+            "select relname, relkind in ('r', 'i', 't') from pg_class "
+            "where relnamespace = cast(quote_ident(%s) as regnamespace)",
+            [schema],
+        )
+        found = dict(cursor.fetchall())
+        if "publication" not in found:
+            raise Refusal("foreign_schema", f"the schema {schema} of this database holds no publication")
+        foreign = [f"{schema}.{name}" for name, is_table in found.items() if not is_table]
+        if foreign:
+            raise Refusal("foreign_schema", f"of no generation is {some(foreign)}")
 
 
 def create(cursor: Any, table: Table) -> None:
@@ -262,8 +273,8 @@ PUBLICATION = (
 )
 
 
-def load_publication(cursor: Any, schema: str, generation: str, publication: Publication) -> None:
-    """Make the table that says which generation a schema is."""
+def load_publication(cursor: Any, schema: str, generation: str, publication: Publication) -> Table:
+    """Make the table that says which generation a schema holds."""
     comment = "One row: the generation that this schema holds, whole."
     table = Table(schema, "publication", comment, PUBLICATION, key=("generation",))
     create(cursor, table)
@@ -271,11 +282,13 @@ def load_publication(cursor: Any, schema: str, generation: str, publication: Pub
     csv.writer(row).writerow([generation, *(publication[column.name] for column in PUBLICATION[1:])])
     row.seek(0)
     cursor.copy_expert(SQL("copy {} from stdin (format csv, freeze)").format(table.target), row)
+    return table
 
 
 def grant(cursor: Any, schema: str, role: str) -> None:
-    """Let one role read a fresh schema, and nobody else but its owner, whatever default privileges say."""
-    name = fresh(schema)
+    """Let one role read a schema, and nobody else but its owner, whatever default privileges say."""
+    tables = SQL("all tables in schema {}").format(Identifier(fresh(schema)))
+    itself = SQL("schema {}").format(Identifier(schema))
     cursor.execute(
         """
         select distinct case grantee when 0 then 'public' else cast(cast(grantee as regrole) as text) end
@@ -284,20 +297,18 @@ def grant(cursor: Any, schema: str, role: str) -> None:
             from (
                 select nspowner, nspacl from pg_namespace where nspname = %(schema)s
                 union all
-                select relowner, relacl from pg_class where relnamespace = cast(%(schema)s as regnamespace)
+                select relowner, relacl from pg_class where relnamespace = cast(%(fresh)s as regnamespace)
             ) as objects (owner, privileges)
         ) as granted
         where grantee <> owner
         """,
-        {"schema": name},
+        {"schema": schema, "fresh": fresh(schema)},
     )
     for (grantee,) in cursor.fetchall():
-        for what in ("all tables in schema", "schema"):
-            cursor.execute(
-                SQL("revoke all on {} {} from {}").format(SQL(what), Identifier(name), SQL(grantee))
-            )
-    for what in ("usage on schema", "select on all tables in schema"):
-        cursor.execute(SQL("grant {} {} to {}").format(SQL(what), Identifier(name), Identifier(role)))
+        for what in (tables, itself):
+            cursor.execute(SQL("revoke all on {} from {}").format(what, SQL(grantee)))
+    cursor.execute(SQL("grant select on {} to {}").format(tables, Identifier(role)))
+    cursor.execute(SQL("grant usage on {} to {}").format(itself, Identifier(role)))
 
 
 def check_roles(cursor: Any, roles: dict[str, str]) -> None:
@@ -341,10 +352,10 @@ def check_reach(cursor: Any, schema: str, role: str) -> None:
         raise Refusal("roles", f"{role}, who is to read {schema} alone, can reach {some(reached)}")
 
 
-def tables_of(cursor: Any, schemas: list[str]) -> list[Identifier]:
-    """The tables of the schemas that are to go."""
+def tables_of(cursor: Any) -> list[Identifier]:
+    """The tables that readers have now."""
     cursor.execute(
-        "select schemaname, tablename from pg_tables where schemaname = any(%s) order by 1, 2", [schemas]
+        "select schemaname, tablename from pg_tables where schemaname = any(%s) order by 1, 2", [list(FILES)]
     )
     return [Identifier(*names) for names in cursor.fetchall()]
 
@@ -380,25 +391,24 @@ def lock_out_readers(cursor: Any, tables: list[Identifier], patience: float) -> 
         time.sleep(PAUSE_SECONDS)
 
 
-def change_places(cursor: Any, old: list[str], tables: list[Identifier]) -> None:
-    """Put the fresh schemas in the place of the old ones, which go.
+def change_places(cursor: Any, old: list[Identifier], new: list[Table]) -> None:
+    """Put the loaded tables in the place of the old ones, which go.
+
+    The schemas stay. A reader who has looked up a schema that goes in this very moment would be told that it
+    does not exist; that a table went is noticed by the server itself, which looks it up again.
 
     Raises:
         Refusal: foreign_schema.
     """
-    try:
-        if tables:
-            cursor.execute(SQL("drop table {}").format(SQL(", ").join(tables)))
-        for schema in old:
-            cursor.execute(SQL("drop schema {}").format(Identifier(schema)))
-    except DependentObjectsStillExist:
-        raise Refusal(
-            "foreign_schema", "something that is of no generation stands in published or delivery, or on them"
-        ) from None
+    if old:
+        try:
+            cursor.execute(SQL("drop table {}").format(SQL(", ").join(old)))
+        except DependentObjectsStillExist:
+            raise Refusal("foreign_schema", "something outside stands on a table that is to go") from None
+    for table in new:
+        cursor.execute(SQL("alter table {} set schema {}").format(table.target, Identifier(table.schema)))
     for schema in FILES:
-        cursor.execute(
-            SQL("alter schema {} rename to {}").format(Identifier(fresh(schema)), Identifier(schema))
-        )
+        cursor.execute(SQL("drop schema {}").format(Identifier(fresh(schema))))
 
 
 @contextmanager
@@ -452,26 +462,26 @@ def copy_generation(
     try:
         with transaction() as cursor, opened(store.generations / generation) as files:
             check_roles(cursor, roles)
-            old = own_schemas(cursor)
+            check_schemas(cursor)
             tables = read_tables(files, generation, publication)
             for schema in FILES:
                 cursor.execute(SQL("create schema {}").format(Identifier(fresh(schema))))
-                load_publication(cursor, schema, generation, publication)
             for table in tables:
                 say(f"loading {table.schema}.{table.name}")
                 create(cursor, table)
                 load(cursor, files, table, folder)
+            tables += [load_publication(cursor, schema, generation, publication) for schema in FILES]
+            cursor.execute(SQL("analyze {}").format(SQL(", ").join(table.target for table in tables)))
             for schema, role in roles.items():
                 grant(cursor, schema, role)
             for schema, role in roles.items():
                 check_reach(cursor, schema, role)
-            cursor.execute(SQL("analyze {}").format(SQL(", ").join(table.target for table in tables)))
             store.verify(generation)
             say("waiting for readers")
-            replaced = tables_of(cursor, old)
-            if replaced:
-                lock_out_readers(cursor, replaced, patience)
-            change_places(cursor, old, replaced)
+            old = tables_of(cursor)
+            if old:
+                lock_out_readers(cursor, old, patience)
+            change_places(cursor, old, tables)
     except duckdb.IOException as error:
         raise Refusal("not_written", f"{folder}: {type(error).__name__}") from None
     finally:
