@@ -353,9 +353,11 @@ def check_reach(cursor: Any, schema: str, role: str) -> None:
 
 
 def tables_of(cursor: Any) -> list[Identifier]:
-    """The tables that readers have now."""
+    """The tables that readers have now, in the order in which they are locked."""
     cursor.execute(
-        "select schemaname, tablename from pg_tables where schemaname = any(%s) order by 1, 2", [list(FILES)]
+        "select schemaname, tablename from pg_tables where schemaname = any(%s) "
+        "order by tablename <> 'publication', schemaname, tablename",
+        [list(FILES)],
     )
     return [Identifier(*names) for names in cursor.fetchall()]
 
@@ -363,8 +365,9 @@ def tables_of(cursor: Any) -> list[Identifier]:
 def lock_out_readers(cursor: Any, tables: list[Identifier], patience: float) -> None:
     """Wait until nobody is in the middle of reading, and keep new readers waiting until the transaction ends.
 
-    Who has read one table of the old generation in a transaction reads the others there, too. While somebody
-    does, this tries again and again, so that one long reader does not make all others wait.
+    Who has read one table of the old generation in a transaction reads the others there, too. Whoever begins
+    with `publication` gets to the end before any other table is locked. For whoever does not, and for one who
+    takes long, this gives way and tries again, so that the others do not wait, too.
 
     Raises:
         Refusal: readers.

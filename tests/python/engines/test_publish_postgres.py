@@ -447,7 +447,7 @@ def test_what_the_server_holds_is_compared(folder: Folder, monkeypatch: pytest.M
     folder.publish("update published.audiences set as_of = as_of + interval 1 microsecond")
     answer = folder.copy()
     assert_refused("not_copied", answer)
-    assert "published.audiences: " in answer.output
+    assert "rows lacking" in answer.output
     assert copied() == {}
 
 
@@ -507,15 +507,15 @@ class Reader:
         """Begin and read."""
         self.connection = psycopg2.connect(user="dashboard", password=PASSWORD)
         self.cursor = self.connection.cursor()
-        self.cursor.execute("select generation from published.publication")
-        self.generation = self.cursor.fetchone()[0]
-
-    def end(self) -> int:
-        """Read another table, and end."""
         self.cursor.execute("select count(*) from published.audiences")
-        (rows,) = self.cursor.fetchone()
+        (self.rows,) = self.cursor.fetchone()
+
+    def end(self) -> str:
+        """Read which generation it is, and end."""
+        self.cursor.execute("select generation from published.publication")
+        (generation,) = self.cursor.fetchone()
         self.connection.close()
-        return rows
+        return generation
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -531,6 +531,14 @@ def publishers(query: str) -> Rows:
     return ask(
         "select pid, state from pg_stat_activity "
         f"where application_name = 'publish_postgres.py' and query like '{query}'"
+    )
+
+
+def locked_publication() -> Rows:
+    """The publisher's lock on the table that readers begin with, while he waits for others."""
+    return ask(
+        "select pid from pg_locks where granted and mode = 'AccessExclusiveLock' "
+        "and relation = 'published.publication'::regclass"
     )
 
 
@@ -558,7 +566,8 @@ def test_a_long_reader(folder: Folder, tmp_path: Path) -> None:
         waited.append(time.monotonic() - began)
         time.sleep(0.1)
     assert publisher.poll() is None
-    assert reader.generation == first and reader.end() == rows
+    wait_for(locked_publication)
+    assert reader.rows == rows and reader.end() == first  # each waits for the other: the publisher gives way
     output, _ = publisher.communicate(timeout=30)
     assert publisher.returncode == 0, output
     assert ask("select generation from published.publication", "dashboard") == [(second,)]
