@@ -689,14 +689,15 @@ def test_swaps_under_load(folder: Folder, capsys: pytest.CaptureFixture[str]) ->
 def test_kills(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     """SIGKILL at any moment leaves the old generation or the new one, whole, and the next run recovers."""
     big = folder.publish(
-        "insert into delivery.measurement_events_shared select * replace ('e' || one as engagement_id) "
-        "from (from delivery.measurement_events_shared limit 1), range(200000) as many (one)"
+        "insert into delivery.measurement_events_shared "
+        "select * exclude (number) replace ('e' || number as engagement_id) "
+        "from (from delivery.measurement_events_shared limit 1), range(100000) as many (number)"
     )
-    small = folder.publish("delete from delivery.measurement_events_shared where engagement_id like 'e%'")
-    assert folder.copy().exit_code == 0
     began = time.monotonic()
-    assert folder.copy().exit_code == 0
-    whole = 4 * (time.monotonic() - began) + 1
+    output, _ = folder.start().communicate()
+    assert folder.current in output
+    whole = time.monotonic() - began
+    small = folder.publish("delete from delivery.measurement_events_shared where engagement_id like 'e%'")
     states: Counter[str] = Counter()
     moments: list[str | float] = ["copy%stdin%", "copy%stdout%", "lock table%"]
     moments += [random.Random(moment).uniform(0, whole) for moment in range(9)]
@@ -719,7 +720,6 @@ def test_kills(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
             reader.end()
         wait_for(lambda: not publishers("%"))
         ((generation,),) = ask("select generation from published.publication", "dashboard")
-        assert ask("select generation from delivery.publication", "ad_server") == [(generation,)]
         states["old" if generation == small else "new"] += 1
         assert generation == small or not isinstance(moment, str)
         folder.store.flip(generation)
