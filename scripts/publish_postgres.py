@@ -38,7 +38,7 @@ from publish_rules import Refusal, some
 from rich.console import Console
 
 RAISED = (
-    "expired", "no_space", "locked", "not_written", "damaged", "no_generation", "no_server", "foreign_schema",
+    "expired", "locked", "not_written", "damaged", "no_generation", "no_server", "foreign_schema",
     "roles", "not_copied", "readers",
 )  # fmt: skip
 """Rules by which this script refuses."""
@@ -435,7 +435,8 @@ def transaction() -> Iterator[Any]:
         where = (error.diag.table_name, error.diag.column_name, error.diag.constraint_name)
         raise Refusal("not_copied", f"{type(error).__name__} {' '.join(filter(None, where))}") from None
     except psycopg2.Error as error:
-        raise Refusal("no_server", f"{type(error).__name__}: {str(error).strip()}") from None
+        why = error.diag.message_primary or str(error).strip()  # the context may hold a row
+        raise Refusal("no_server", f"{type(error).__name__}: {why}") from None
 
 
 def copy_generation(

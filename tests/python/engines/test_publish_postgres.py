@@ -206,6 +206,7 @@ def assert_refused(rule: str, answer: Result) -> None:
     """The copy ended with the rule's exit code, and named it."""
     assert answer.exit_code == RULES[rule].code, answer.output
     assert f"refused by {rule}: " in answer.output
+    assert "DETAIL" not in answer.output and "CONTEXT" not in answer.output  # these quote rows
 
 
 def test_copy_is_the_generation(folder: Folder, sample: Project) -> None:
@@ -727,3 +728,5 @@ def test_kills(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\n{len(moments)} kills: {states['old']} left the old generation, {states['new']} the new one")
     assert states["old"] >= 3
+    assert folder.copy().exit_code == 0
+    assert_holds(folder)
