@@ -221,8 +221,8 @@ def create(cursor: Any, table: Table) -> None:
 def load(cursor: Any, files: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> None:
     """Fill a relation's table, and read it back.
 
-    The rows are frozen. Else a reader whose snapshot is older than the moment the schemas changed places, and
-    who comes to a table after it, would find it empty: names are looked up as they are, rows as they were.
+    The rows are frozen. Else a reader whose snapshot is older than the moment the tables took their places,
+    and who comes to one after it, would find it empty: names are looked up as they are, rows as they were.
 
     Args:
         cursor: of the server, in the transaction that made the table.
@@ -373,8 +373,8 @@ def lock_out_readers(cursor: Any, tables: list[Identifier], patience: float) -> 
         Refusal: readers.
     """
     deadline = time.monotonic() + patience
+    cursor.execute("savepoint waiting")
     while True:
-        cursor.execute("savepoint waiting")
         try:
             # not lock_timeout, which would be for each table anew
             cursor.execute(SQL("set local statement_timeout = {}").format(Literal(LOCK_MILLISECONDS)))
