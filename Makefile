@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines browser build publish evidence docs test test-engines test-evidence incident sample benchmark attacks mutants prove clean
+.PHONY: help install engines browser build publish publish-postgres evidence docs test test-engines test-evidence incident sample benchmark attacks mutants prove clean
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -46,6 +46,10 @@ build: install build/size_key
 publish: install
 	$(BIN)/python scripts/publish.py publish
 
+# publish-postgres  copies the current generation into the PostgreSQL database that libpq's variables name
+publish-postgres: engines
+	$(BIN)/python scripts/publish_postgres.py
+
 # evidence  writes the page and the pack of figures about the current generation to build/evidence
 evidence: install
 	$(BIN)/python scripts/evidence.py
@@ -62,7 +66,7 @@ incident: install
 test: install
 	$(BIN)/python -m pytest
 
-# test-engines  builds on PostgreSQL beside DuckDB and compares every row
+# test-engines  builds on PostgreSQL beside DuckDB and compares every row; publishes there, under readers
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
 

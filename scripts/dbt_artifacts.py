@@ -86,6 +86,8 @@ class Relation:
     name: str
     description: str
     columns: dict[str, str]  # name to description, in the order of the contract
+    primary_key: list[str]
+    not_null: list[str]
     compiled_sql: str
 
     @property
@@ -163,6 +165,17 @@ class Artifacts:
                     name=node["alias"],
                     description=node["description"].strip(),
                     columns={name: column["description"] for name, column in node["columns"].items()},
+                    primary_key=[
+                        column
+                        for constraint in node["constraints"]
+                        if constraint["type"] == "primary_key"
+                        for column in constraint["columns"]
+                    ],
+                    not_null=[
+                        name
+                        for name, column in node["columns"].items()
+                        if "not_null" in [constraint["type"] for constraint in column["constraints"]]
+                    ],
                     compiled_sql=results[node["unique_id"]]["compiled_code"],
                 )
                 for node in self.models()

@@ -401,6 +401,8 @@ def describe(
             relation.path: {
                 "rows": connection.execute(f"select count(*) from {table_of(relation)}").fetchone()[0],
                 "columns": list(relation.columns),
+                "primary_key": relation.primary_key,
+                "not_null": relation.not_null,
             }
             for relation in artifacts.relations()
         },

@@ -61,12 +61,20 @@ RULES = {
     "changes": Rule(53, "changes for the ad server add and update members, and remove nobody who is one"),
     "candidate_changed": Rule(59, "the files are still those that were audited"),
     "no_space": Rule(60, "the disk has room for the generation"),
-    "locked": Rule(61, "no other publisher is at work in the folder"),
+    "locked": Rule(61, "no other publisher is at work in the folder, or in the database"),
     "not_written": Rule(62, "the folder can be written"),
     "damaged": Rule(63, "every file of a generation is there and as it was when published"),
     "no_generation": Rule(64, "there is a generation to show, to verify or to go back to"),
     "log_broken": Rule(65, "the log of refusals only ever grew"),
     "evidence_stale": Rule(66, "artifacts and policy seeds are those that the generation was built with"),
+    "expired": Rule(67, "the generation's valid_until is still to come"),
+    "no_server": Rule(70, "PostgreSQL is there, and lets the publisher do what it must"),
+    "foreign_schema": Rule(
+        71, "published and delivery are this publisher's, with all that is in and on them"
+    ),
+    "roles": Rule(72, "both roles are there, and can reach nothing but the schema that each is to read"),
+    "not_copied": Rule(73, "a relation holds the rows of the generation in PostgreSQL, under its contract"),
+    "readers": Rule(74, "readers come to the end of their transactions in time"),
 }
 
 

@@ -622,6 +622,9 @@ def test_a_generation_is_whole(published: Build, sample: Project) -> None:
     assert len(publication["guards"]) > 150 and {guard["status"] for guard in publication["guards"]} == {
         "pass"
     }
+    for relation in publication["relations"].values():
+        assert relation["primary_key"]
+        assert set(relation["primary_key"]) <= set(relation["not_null"]) <= set(relation["columns"])
     assert {"raw_contacts", "raw_consent_events"} <= set(publication["inputs"])
     assert {"purposes", "audience_policy"} <= set(publication["policy"])
     assert publication["versions"]["duckdb"] == duckdb.__version__
