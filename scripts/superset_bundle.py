@@ -32,6 +32,9 @@ LOCKED = {"access_mode": "READ_ONLY", "enable_external_access": "false", "lock_c
 WIDTH = 12
 """Columns of a dashboard's grid."""
 
+HEIGHT = 46
+"""Of a chart, in steps of Superset's grid."""
+
 
 @dataclass(frozen=True)
 class Extra:
@@ -55,9 +58,11 @@ class Chart:
 
     def columns(self) -> set[str]:
         """The columns that it is split and filtered by."""
-        lists = [self.params.get(key, []) for key in ("groupby", "groupbyRows", "groupbyColumns")]
-        subjects = [condition["subject"] for condition in self.params.get("adhoc_filters", [])]
-        return {*sum(lists, []), *subjects, *filter(None, [self.params.get("x_axis")])}
+        split = [
+            name for key in ("groupby", "groupbyRows", "groupbyColumns") for name in self.params.get(key, [])
+        ]
+        axis = [self.params["x_axis"]] if "x_axis" in self.params else []
+        return {*split, *axis, *(condition["subject"] for condition in self.params.get("adhoc_filters", []))}
 
 
 METRICS = {
@@ -90,7 +95,7 @@ COMPUTED = {
 
 
 def bars(x_axis: str, metric: str, *series: str, **more: Any) -> dict[str, Any]:
-    """Lying bars with their figures, one for each value of a column, stacked by another."""
+    """Lying bars with their figures, one per value of a column, stacked by the values of another."""
     return {
         "viz_type": "echarts_timeseries_bar",
         "x_axis": x_axis,
@@ -99,6 +104,7 @@ def bars(x_axis: str, metric: str, *series: str, **more: Any) -> dict[str, Any]:
         "orientation": "horizontal",
         "stack": "Stack",
         "show_value": True,
+        "only_total": True,
         "show_legend": bool(series),
         "y_axis_format": ",d",
         "truncate_metric": True,
@@ -106,79 +112,85 @@ def bars(x_axis: str, metric: str, *series: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def unless(column: str, operator: str, operator_id: str, **value: str) -> list[dict[str, Any]]:
+def where(column: str, operator: str, **value: str) -> list[dict[str, Any]]:
     """The condition on the rows that a chart takes."""
-    return [
-        {"clause": "WHERE", "expressionType": "SIMPLE", "subject": column}
-        | {"operator": operator, "operatorId": operator_id}
-        | value
-    ]
+    condition = {"clause": "WHERE", "expressionType": "SIMPLE", "subject": column, "operator": operator}
+    return [condition | value]
 
 
-CHARTS = (
-    Chart(
-        title="Decided as of",
-        says="The moment for which everything was decided.",
-        table="consent_funnel",
-        params={
-            "viz_type": "big_number_total",
-            "metric": "decided_as_of",
-            "force_timestamp_formatting": True,
-            "time_format": "%Y-%m-%d %H:%M",
-            "header_font_size": 0.2,
-        },
-        width=3,
-    ),
-    Chart(
-        title="Consent funnel",
-        says="Contacts by what was decided of them for each data use, the class of their purpose included.",
-        table="consent_funnel",
-        params=bars("data_use", "sum_of_contacts", "decision"),
-        width=9,
-    ),
-    Chart(
-        title="Refused contacts by reason",
-        says="The first reason that applies; few ones stand together as withheld.",
-        table="consent_funnel",
-        params={
-            "viz_type": "pivot_table_v2",
-            "metrics": ["sum_of_contacts"],
-            "groupbyRows": ["decision"],
-            "groupbyColumns": ["data_use", "channel"],
-            "adhoc_filters": unless("decision", "!=", "NOT_EQUALS", comparator="accepted"),
-            "colTotals": True,
-            "valueFormat": ",d",
-            "row_limit": 10_000,
-        },
-        width=7,
-    ),
-    Chart(
-        title="Uploaded rows by what became of them",
-        says="Rows of all uploads by the first reason that applies.",
-        table="list_reports",
-        params=bars("reason", "sum_of_entries"),
-        width=5,
-    ),
-    Chart(
-        title="Audiences by status and kind",
-        says="Only those that serve have members.",
-        table="audiences",
-        params=bars("list_status", "count_of_audiences", "list_kind"),
-        width=6,
-    ),
-    Chart(
-        title="Published sizes",
-        says="Members of serving audiences, noised and rounded down.",
-        table="audiences",
-        params=bars(
-            "audience",
-            "largest_size",
-            "list_kind",
-            adhoc_filters=unless("reported_size", "IS NOT NULL", "IS_NOT_NULL"),
+ROWS = (
+    (
+        Chart(
+            title="Decided as of",
+            says="The moment for which everything was decided.",
+            table="consent_funnel",
+            params={
+                "viz_type": "big_number_total",
+                "metric": "decided_as_of",
+                "force_timestamp_formatting": True,
+                "time_format": "%Y-%m-%d %H:%M",
+                "header_font_size": 0.2,
+            },
+            width=3,
         ),
-        width=6,
+        Chart(
+            title="Consent funnel",
+            says="What was decided of the contacts held, for each data use.",
+            table="consent_funnel",
+            params=bars("data_use", "sum_of_contacts", "decision"),
+            width=9,
+        ),
+    ),
+    (
+        Chart(
+            title="Refused contacts by reason",
+            says="The first reason that applies; few ones stand together as withheld.",
+            table="consent_funnel",
+            params={
+                "viz_type": "pivot_table_v2",
+                "metrics": ["sum_of_contacts"],
+                "groupbyRows": ["decision"],
+                "groupbyColumns": ["data_use", "channel"],
+                "adhoc_filters": where("decision", "!=", comparator="accepted"),
+                "colTotals": True,
+                "valueFormat": ",d",
+                "row_limit": 10_000,
+            },
+            width=7,
+        ),
+        Chart(
+            title="Uploaded rows by what became of them",
+            says="Rows of all uploads by the first reason that applies.",
+            table="list_reports",
+            params=bars("reason", "sum_of_entries"),
+            width=5,
+        ),
+    ),
+    (
+        Chart(
+            title="Audiences by status and kind",
+            says="Only those that serve have members.",
+            table="audiences",
+            params=bars("list_status", "count_of_audiences", "list_kind"),
+            width=6,
+        ),
+        Chart(
+            title="Published sizes",
+            says="Members of serving audiences, noised and rounded down.",
+            table="audiences",
+            params=bars(
+                "audience",
+                "largest_size",
+                "list_kind",
+                adhoc_filters=where("reported_size", "IS NOT NULL"),
+            ),
+            width=6,
+        ),
     ),
 )
+"""The dashboard, row by row."""
+
+CHARTS = [chart for row in ROWS for chart in row]
 
 
 class Bundle:
@@ -190,14 +202,17 @@ class Bundle:
         file: the DuckDB file of the current generation, through the link.
 
     Raises:
-        click.ClickException: the exposure reads what BI may not, the generation is of other models, or a
-            chart shows a column that is not there; it names table and column.
+        click.ClickException: there is no such exposure, it reads what BI may not, the generation has other
+            columns, or a chart shows one that is not there; table and column are named.
     """
 
     def __init__(self, manifest: dict[str, Any], publication: dict[str, Any], file: Path) -> None:
         """Check, and make everything."""
         self.namespace = UUID(manifest["metadata"]["project_id"])
-        (self.exposure,) = [one for one in manifest["exposures"].values() if one["type"] == "dashboard"]
+        dashboards = [one for one in manifest["exposures"].values() if one["type"] == "dashboard"]
+        if len(dashboards) != 1:
+            raise click.ClickException(f"{len(dashboards)} exposures of type dashboard instead of one")
+        self.exposure = dashboards[0]
         nodes = [manifest["nodes"][key] for key in self.exposure["depends_on"]["nodes"]]
         self.tables = {node["alias"]: node for node in sorted(nodes, key=lambda node: node["alias"])}
         self.check(publication)
@@ -311,58 +326,50 @@ class Bundle:
         }
 
     def dashboard(self) -> Node:
-        """All charts, row by row as they fit, below what the exposure says of itself and whom it asks to answer."""
+        """The rows of charts, below what the exposure says of itself and who answers for it."""
         owner = self.exposure["owner"]
         says = f"{self.exposure['description'].strip()}\n\nQuestions: {owner['name']}, {owner['email']}"
-        rows: list[list[str]] = []
-        position: dict[str, Any] = {
-            "DASHBOARD_VERSION_KEY": "v2",
-            "ROOT_ID": {"type": "ROOT", "id": "ROOT_ID", "children": ["GRID_ID"]},
-            "HEADER_ID": {"type": "HEADER", "id": "HEADER_ID", "meta": {"text": self.exposure["label"]}},
-            "MARKDOWN-says": {"type": "MARKDOWN", "meta": {"code": says, "width": WIDTH, "height": 14}},
+        parts: dict[str, Node] = {
+            "ROOT_ID": {"type": "ROOT", "children": ["GRID_ID"]},
+            "GRID_ID": {"type": "GRID", "children": [], "parents": ["ROOT_ID"]},
+            "HEADER_ID": {"type": "HEADER", "meta": {"text": self.exposure["label"]}},
         }
-        rows, left = [["MARKDOWN-says"]], 0
-        for number, chart in enumerate(CHARTS, start=1):
-            name = f"CHART-{number}"
-            # Superset puts its own number of the chart in place of this one, by the uuid
-            meta = {"uuid": self.uuid("charts", chart.title), "chartId": number, "sliceName": chart.title}
-            position[name] = {"type": "CHART", "meta": meta | {"width": chart.width, "height": 50}}
-            if chart.width > left:
-                rows.append([])
-                left = WIDTH
-            rows[-1].append(name)
-            left -= chart.width
-        for number, children in enumerate(rows, start=1):
-            row = f"ROW-{number}"
-            meta = {"background": "BACKGROUND_TRANSPARENT"}
-            position[row] = {
-                "type": "ROW",
-                "children": children,
-                "parents": ["ROOT_ID", "GRID_ID"],
-                "meta": meta,
-            }
-            for child in children:
-                position[child] |= {"children": [], "parents": ["ROOT_ID", "GRID_ID", row]}
-        grid = [f"ROW-{number}" for number in range(1, len(rows) + 1)]
-        position["GRID_ID"] = {"type": "GRID", "children": grid, "parents": ["ROOT_ID"]}
-        for name, part in position.items():
-            if isinstance(part, dict):
-                part["id"] = name
+
+        def add_row(children: dict[str, Node]) -> None:
+            row = f"ROW-{len(parts['GRID_ID']['children']) + 1}"
+            parents = ["ROOT_ID", "GRID_ID"]
+            parts["GRID_ID"]["children"].append(row)
+            parts[row] = {"type": "ROW", "children": list(children), "parents": parents}
+            parts[row]["meta"] = {"background": "BACKGROUND_TRANSPARENT"}
+            for name, child in children.items():
+                parts[name] = child | {"children": [], "parents": [*parents, row]}
+
+        add_row({"MARKDOWN-1": {"type": "MARKDOWN", "meta": {"code": says, "width": WIDTH, "height": 12}}})
+        for row in ROWS:
+            children = {}
+            for chart in row:
+                number = CHARTS.index(chart) + 1
+                meta = {"uuid": self.uuid("charts", chart.title), "sliceName": chart.title}
+                # Superset puts its own number of the chart in place of this one, by the uuid
+                meta |= {"chartId": number, "width": chart.width, "height": HEIGHT}
+                children[f"CHART-{number}"] = {"type": "CHART", "meta": meta}
+            add_row(children)
+        for name, part in parts.items():
+            part["id"] = name
         return {
             "dashboard_title": self.exposure["label"],
             "description": says,
             "slug": self.exposure["name"],
             "published": True,
-            "position": position,
+            "position": {"DASHBOARD_VERSION_KEY": "v2", **parts},
             "metadata": {"color_scheme": "supersetColors"},
         }
 
     def write(self, out: Path) -> None:
         """Write the ZIP: no file has a time, so that the same assets are the same bytes."""
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bundle:
+        with zipfile.ZipFile(out, "w") as bundle:
             for path, asset in self.assets.items():
                 member = zipfile.ZipInfo(f"consented_audiences/{path}")
-                member.external_attr = 0o644 << 16
                 bundle.writestr(member, yaml.safe_dump(asset, sort_keys=False, allow_unicode=True))
 
 
@@ -370,12 +377,12 @@ def read(file: Path) -> dict[str, Any]:
     """JSON of a file.
 
     Raises:
-        click.ClickException: it is no JSON.
+        click.ClickException: it is not there, or no JSON.
     """
     try:
         return json.loads(file.read_text())
-    except ValueError:
-        raise click.ClickException(f"{file} is no JSON") from None
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{file} cannot be read: {type(error).__name__}") from None
 
 
 @click.command(help=__doc__)
