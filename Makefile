@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines browser build publish publish-postgres evidence docs test test-engines test-evidence incident sample benchmark attacks mutants prove clean
+.PHONY: help install engines browser build publish publish-postgres evidence docs test test-engines test-evidence incident sample benchmark attacks mutants prove clean test-superset
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -79,6 +79,15 @@ prove: install
 # test-evidence  looks at the evidence page in a real Chromium
 test-evidence: browser
 	$(BIN)/python -m pytest -m browser
+
+# test-superset  imports the dashboard into a real Superset, looks at it in Chromium and attacks it from SQL Lab
+test-superset: browser .venv/superset/.installed
+	$(BIN)/python -m pytest -m superset
+
+.venv/superset/.installed: scripts/requirements/superset.txt | .venv/.installed
+	$(PYTHON) -m venv .venv/superset
+	.venv/superset/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	touch $@
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install
