@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import candidate_audit
 import duckdb
@@ -23,236 +22,39 @@ import lock
 import publish
 import pytest
 import show_published
+from attacks import (
+    ATTACKS,
+    JOBS,
+    Attack,
+    Outcome,
+    expected,
+    guard_of,
+    is_refused,
+    run_job,
+    table,
+    try_attack,
+)
 from click.testing import CliRunner, Result
-from conftest import ROOT, Project, working_directory
+from conftest import ROOT, Project
 from dbt_artifacts import Artifacts
 from filelock import FileLock
 from publish_rules import RULES, Refusal
-
-Json = dict[str, Any]
-GUARD = "members_are_active_adults"
-
-
-class Build:
-    """A warehouse with the artifacts of its run, in a folder of its own, and the folder to publish to."""
-
-    def __init__(self, project: Project, folder: Path) -> None:
-        """Copy what publish.py reads of a built project."""
-        self.project = project
-        self.folder = folder
-        self.warehouse = folder / "warehouse.duckdb"
-        self.target = folder / "target"
-        self.publish_dir = folder / "publish"
-        self.target.mkdir(parents=True)
-        shutil.copy(project.warehouse, self.warehouse)
-        for name in ("manifest.json", "run_results.json"):
-            shutil.copy(project.path / "target" / name, self.target)
-
-    def arguments(self, command: str = "publish", *more: str) -> list[str]:
-        """The command line for this build."""
-        files = ["--warehouse", str(self.warehouse), "--target-path", str(self.target)]
-        return [command, "--dir", str(self.publish_dir), *(files if command == "publish" else []), *more]
-
-    def run(self, command: str = "publish", *more: str) -> Result:
-        """Run a subcommand of publish.py in the project's folder."""
-        with working_directory(self.project.path):
-            return CliRunner().invoke(publish.main, self.arguments(command, *more))
-
-    def sql(self, *statements: str) -> None:
-        """Change the warehouse."""
-        with duckdb.connect(str(self.warehouse)) as connection:
-            for statement in statements:
-                connection.execute(statement)
-
-    def edit(self, change: Callable[[Json, Json], object]) -> None:
-        """Change the artifacts: a function of manifest and results."""
-        files = [self.target / "manifest.json", self.target / "run_results.json"]
-        artifacts = [json.loads(file.read_text()) for file in files]
-        change(*artifacts)
-        for file, content in zip(files, artifacts, strict=True):
-            file.write_text(json.dumps(content))
-
-    def next(self, hours: int) -> None:
-        """What a later build of the same inputs leaves: another run, a later moment, else the same rows."""
-        run_id = f"00000000-0000-0000-0000-{hours:012}"
-
-        def rename(manifest: Json, results: Json) -> None:
-            manifest["metadata"]["invocation_id"] = results["metadata"]["invocation_id"] = run_id
-
-        self.edit(rename)
-        tables = self.project.query(
-            "select table_schema || '.' || table_name from information_schema.tables "
-            "where table_schema in ('published', 'delivery')"
-        )
-        self.sql(
-            f"update release.release set invocation_id = '{run_id}'",
-            *(
-                f"update {name} set as_of = as_of + interval '{hours} hour'"
-                for name in ["release.release", *(name for (name,) in tables)]
-            ),
-        )
-
-    @property
-    def current(self) -> str | None:
-        """The generation that readers get."""
-        return publish.Generations(self.publish_dir).current_id()
-
-    def refusals(self) -> list[Json]:
-        """The log."""
-        return [json.loads(line) for line in (self.publish_dir / "refusals.jsonl").read_text().splitlines()]
+from publishing import Build, Json
 
 
 @pytest.fixture
 def build(sample: Project, tmp_path: Path) -> Build:
     """The sample's build, to be published or broken."""
-    return Build(sample, tmp_path / "built")
+    return Build.of(sample, tmp_path / "built")
 
 
 @pytest.fixture(scope="module")
 def published(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """The sample's build, published once. Read it."""
-    built = Build(sample, tmp_path_factory.mktemp("published") / "built")
+    built = Build.of(sample, tmp_path_factory.mktemp("published") / "built")
     answer = built.run()
     assert answer.exit_code == 0, answer.output
     return built
-
-
-def guard_of(manifest: Json, name: str = GUARD) -> Json:
-    """A guard's node."""
-    (node,) = [node for node in manifest["nodes"].values() if node["name"] == name]
-    return node
-
-
-def loosened(setting: str, value: object) -> Callable[[Json, Json], None]:
-    """A change that gives one guard another setting."""
-    return lambda manifest, results: guard_of(manifest)["config"].update({setting: value})
-
-
-def argument(name: str, value: object) -> Callable[[Json, Json], None]:
-    """A change that gives the run another argument."""
-    return lambda manifest, results: results["args"].update({name: value})
-
-
-def removed(manifest: Json, results: Json) -> None:
-    """A required guard that is gone, from the project and from the run."""
-    del manifest["nodes"][guard_of(manifest)["unique_id"]]
-
-
-def without_hook(manifest: Json, results: Json) -> None:
-    """A project whose run does not start with the look at its graph."""
-    for node in manifest["nodes"].values():
-        if node["resource_type"] == "operation" and "check_graph" in node["raw_code"]:
-            node["raw_code"] = "select 1"
-
-
-def did_not_run(manifest: Json, results: Json) -> None:
-    """A guard that the run left out."""
-    key = guard_of(manifest)["unique_id"]
-    results["results"] = [result for result in results["results"] if result["unique_id"] != key]
-
-
-def ended(status: str) -> Callable[[Json, Json], None]:
-    """A change of how one guard ended."""
-
-    def change(manifest: Json, results: Json) -> None:
-        for result in results["results"]:
-            if result["unique_id"] == guard_of(manifest)["unique_id"]:
-                result["status"] = status
-
-    return change
-
-
-def compiled_to(sql: str, name: str = GUARD) -> Callable[[Json, Json], None]:
-    """A guard whose SQL says something else."""
-
-    def change(manifest: Json, results: Json) -> None:
-        for result in results["results"]:
-            if result["unique_id"] == guard_of(manifest, name)["unique_id"]:
-                result["compiled_code"] = sql
-
-    return change
-
-
-def switched_off(manifest: Json, results: Json) -> None:
-    """A guard that is disabled."""
-    node = manifest["nodes"].pop(guard_of(manifest, "funnel_adds_up")["unique_id"])
-    manifest["disabled"][node["unique_id"]] = [node]
-
-
-def shadowed(manifest: Json, results: Json) -> None:
-    """A macro of the project that dbt takes for its own where clause of every generic test."""
-    macro = next(macro for macro in manifest["macros"].values() if macro["name"] == "as_of")
-    manifest["macros"]["macro.planted"] = macro | {"name": "get_where_subquery"}
-
-
-def other_rows(manifest: Json, results: Json) -> None:
-    """A unit test that expects nothing."""
-    next(iter(manifest["unit_tests"].values()))["expect"]["rows"] = []
-
-
-def without_check(manifest: Json, results: Json) -> None:
-    """A contract that lost its constraints."""
-    manifest["nodes"]["model.consented_audiences.audiences"]["constraints"] = []
-
-
-def around_the_gate(manifest: Json, results: Json) -> None:
-    """An audience model that reads contacts past the gate."""
-    manifest["parent_map"]["model.consented_audiences.audience_matches"].append(
-        "model.consented_audiences.stg_contacts"
-    )
-
-
-def of_two_runs(manifest: Json, results: Json) -> None:
-    """A manifest that a later command wrote."""
-    manifest["metadata"]["invocation_id"] = "another"
-
-
-REFUSED_ARTIFACTS: dict[str, tuple[str, Callable[[Json, Json], object]]] = {
-    "dbt test": ("not_a_build", argument("which", "test")),
-    "PostgreSQL": (
-        "not_a_build",
-        lambda manifest, results: manifest["metadata"].update(adapter_type="postgres"),
-    ),
-    "manifest of another run": ("not_a_build", of_two_runs),
-    "--empty": ("empty_or_sample", argument("empty", True)),
-    "--sample": ("empty_or_sample", argument("sample", "3 days")),
-    "--defer": ("empty_or_sample", argument("defer", True)),
-    "--select": ("selection", argument("select", ["published"])),
-    "--exclude": ("selection", argument("exclude", [GUARD])),
-    "--exclude-resource-type": ("selection", argument("exclude_resource_types", ["test"])),
-    "--resource-type": ("selection", argument("resource_types", ["model"])),
-    "guard left out": ("not_whole", did_not_run),
-    "guard failed": ("not_whole", ended("fail")),
-    "guard warned": ("not_whole", ended("warn")),
-    "guard skipped": ("not_whole", ended("skipped")),
-    "--vars": ("unknown_var", argument("vars", {"min_audience_size": 1})),
-    "disabled": ("guard_disabled", switched_off),
-    "severity": ("guard_loosened", loosened("severity", "warn")),
-    "where": ("guard_loosened", loosened("where", "user_id <> 'u0110'")),
-    "limit": ("guard_loosened", loosened("limit", 0)),
-    "fail_calc": ("guard_loosened", loosened("fail_calc", "0")),
-    "error_if": ("guard_loosened", loosened("error_if", "> 1000000")),
-    "warn_if": ("guard_loosened", loosened("warn_if", "> 1000000")),
-    "enabled": ("guard_loosened", loosened("enabled", False)),
-    "removed": ("guard_removed", removed),
-    "no check of the graph": ("guard_removed", without_hook),
-    "shadowed macro": ("macro_shadowed", shadowed),
-    "around the gate": ("gate_passed_by", around_the_gate),
-    "where false": ("guard_empty", compiled_to("select 1 as user_id where false")),
-    "limit 0": (
-        "guard_empty",
-        compiled_to(
-            "with members as (select * from warehouse.marts.audiences) select * from members limit 0"
-        ),
-    ),
-    "no sql": ("guard_empty", compiled_to("")),
-    "other sql": (
-        "guard_changed",
-        compiled_to("select user_id from warehouse.sample.raw_users where user_id = ''"),
-    ),
-    "unit test": ("guard_changed", other_rows),
-    "contract": ("guard_changed", without_check),
-}
 
 
 def assert_refused(build: Build, rule: str, answer: Result) -> None:
@@ -264,13 +66,43 @@ def assert_refused(build: Build, rule: str, answer: Result) -> None:
     assert list(build.publish_dir.glob("generations/*")) == []
 
 
-@pytest.mark.parametrize("attack", REFUSED_ARTIFACTS)
-def test_artifacts_are_refused(build: Build, attack: str) -> None:
-    """Whatever is wrong with a run, its rule is named and nothing is published."""
-    rule, change = REFUSED_ARTIFACTS[attack]
-    build.edit(change)
-    answer = build.run()
-    assert_refused(build, rule, answer)
+@pytest.fixture(scope="module")
+def later(published: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A build that follows a published one. Read it."""
+    build = published.copy(tmp_path_factory.mktemp("later") / "built")
+    build.next(1)
+    return build
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_are_refused(later: Build, tmp_path: Path, attack: str) -> None:
+    """Whatever is wrong with a build, its rule is named and what is published stays as it was."""
+    build = later.copy(tmp_path / "built")
+    outcome = try_attack(ATTACKS[attack], build)
+    assert is_refused(ATTACKS[attack], outcome), outcome
+    assert build.refusals()[-1]["rule"] == ATTACKS[attack].rule
+
+
+def test_without_an_attack_it_is_published(later: Build, tmp_path: Path) -> None:
+    """So what is refused above is refused for the attack."""
+    build = later.copy(tmp_path / "built")
+    outcome = try_attack(Attack("nothing", "", lambda build: None), build)
+    assert outcome == Outcome("", 0, is_unchanged=False)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("job", JOBS)
+def test_jobs_are_refused(sample: Project, tmp_path: Path, job: str) -> None:
+    """A real build with a hole in it publishes nothing."""
+    said, outcome = run_job(JOBS[job], sample, tmp_path / "project")
+    assert is_refused(JOBS[job], outcome) and said == JOBS[job].dbt_says, (said, outcome)
+
+
+def test_table_of_attacks_is_written() -> None:
+    """docs/attacks.md has what is expected of every attack and job, which is what `make prove` writes."""
+    outcomes = {name: expected(attack) for name, attack in ATTACKS.items()}
+    jobs = {name: (job.dbt_says, expected(job)) for name, job in JOBS.items()}
+    assert (ROOT / "docs" / "attacks.md").read_text() == table(outcomes, jobs)
 
 
 def test_no_artifacts_are_refused(build: Build) -> None:
@@ -315,54 +147,6 @@ def test_guards_of_the_current_generation_stay(
     answer = build.run()
     assert answer.exit_code == 0, answer.output
     assert build.current != current
-
-
-def files_of_today(build: Build) -> str:
-    """The sample as files that are newer than the build."""
-    folder = build.folder / "input"
-    folder.mkdir()
-    for file in (ROOT / "seeds" / "sample").glob("*.csv"):
-        shutil.copyfile(file, folder / file.name)
-    return str(folder)
-
-
-REFUSED_WAREHOUSES: dict[str, tuple[str, Callable[[Build], object]]] = {
-    "missing": ("no_warehouse", lambda build: build.warehouse.unlink()),
-    "truncated": ("no_warehouse", lambda build: build.warehouse.write_bytes(b"no database")),
-    "wal": ("stale_wal", lambda build: build.warehouse.with_name("warehouse.duckdb.wal").touch()),
-    "another run's": (
-        "stale_artifacts",
-        lambda build: build.sql("update release.release set invocation_id = 'another'"),
-    ),
-    "never built": ("stale_artifacts", lambda build: build.sql("drop table release.release")),
-    "retired table": (
-        "retired_table",
-        lambda build: build.sql("create table delivery.lookalikes as select 'u0110' as user_id"),
-    ),
-    "retired view": (
-        "retired_table",
-        lambda build: build.sql("create view published.users as select * from sample.raw_users"),
-    ),
-    "inputs": (
-        "inputs_changed",
-        lambda build: build.edit(argument("vars", {"input": "files", "input_path": files_of_today(build)})),
-    ),
-    "planted member": (
-        "copies",
-        lambda build: build.sql(
-            "insert into delivery.tailored_audience_members select * replace ('u0001' as user_id) "
-            "from delivery.tailored_audience_members limit 1"
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize("attack", REFUSED_WAREHOUSES)
-def test_warehouses_are_refused(build: Build, attack: str) -> None:
-    """A warehouse that is not what the artifacts tell of."""
-    rule, change = REFUSED_WAREHOUSES[attack]
-    change(build)
-    assert_refused(build, rule, build.run())
 
 
 class Candidate:
@@ -735,18 +519,8 @@ def test_not_written(build: Build) -> None:
     assert build.run().exit_code == RULES["not_written"].code
 
 
-def test_candidate_is_what_was_audited(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that changes during the audit is not published; an interrupt leaves nothing behind."""
-    audit = candidate_audit.Audit.audit
-
-    def tamper(self: candidate_audit.Audit) -> list[dict[str, object]]:
-        results = audit(self)
-        with (self.folder / "bi" / "audiences.parquet").open("ab") as stream:
-            stream.write(b"more")
-        return results
-
-    monkeypatch.setattr(candidate_audit.Audit, "audit", tamper)
-    assert_refused(build, "candidate_changed", build.run())
+def test_an_interrupt_leaves_nothing(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the candidate is audited."""
 
     def interrupt(self: candidate_audit.Audit) -> None:
         raise KeyboardInterrupt
