@@ -2,18 +2,14 @@
 
 import dataclasses
 import json
+import os
 import random
 import re
 import resource
 import shutil
-import signal
 import stat
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 import candidate_audit
@@ -38,6 +34,18 @@ from click.testing import CliRunner, Result
 from conftest import ROOT, Project
 from dbt_artifacts import Artifacts
 from filelock import FileLock
+from kills import (
+    SEED,
+    hold,
+    kill_each_step,
+    killed_publication,
+    poll,
+    publication,
+    read_current,
+    readers,
+    run,
+    seconds_of,
+)
 from publish_rules import RULES, Refusal
 from publishing import Build, Json
 
@@ -530,77 +538,151 @@ def test_an_interrupt_leaves_nothing(build: Build, monkeypatch: pytest.MonkeyPat
     assert build.current is None and list(build.publish_dir.glob("generations/*")) == []
 
 
-def read_current(folder: Path) -> tuple[str, set[datetime]]:
-    """What a reader finds: the generation, and the moments of its two files."""
-    generation = (folder / "current").resolve(strict=True)
-    moments = set()
-    for file, table in (("bi", "published.audiences"), ("delivery", "delivery.tailored_audience_members")):
-        with duckdb.connect(str(generation / f"{file}.duckdb"), read_only=True) as connection:
-            moments |= {
-                row[0] for row in connection.execute(f"select distinct as_of from {table}").fetchall()
-            }
-    return generation.name, moments
-
-
-@pytest.fixture
-def killed_runs(build: Build) -> Iterator[Callable[[int, float], int]]:
-    """Publishes later builds in processes of their own and kills each after some seconds."""
-
-    def run(hours: int, seconds: float) -> int:
-        build.next(hours)
-        process = subprocess.Popen(
-            [sys.executable, ROOT / "scripts" / "publish.py", *build.arguments()],
-            cwd=build.project.path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            return process.wait()
-
-    yield run
-
-
-def test_killed_publishers(build: Build, killed_runs: Callable[[int, float], int]) -> None:
+def test_killed_publishers(build: Build) -> None:
     """Killed at any moment, a publisher leaves one whole generation, which readers never miss."""
     assert build.run().exit_code == 0
-    seen: list[tuple[str, set[datetime]]] = []
-    errors: list[Exception] = []
-    stop = threading.Event()
+    build.next(1)
+    seconds = seconds_of(build, publication(build))
+    moments = random.Random(SEED)
+    with readers(build.publish_dir, poll, hold) as (polling, held):
+        kills = [killed_publication(build, moments.uniform(0.2, seconds)) for _ in range(6)]
+    killed = [kill for kill in kills if kill]
+    assert len(killed) >= 3
+    assert [kill for kill in killed if kill.faults] == []
+    assert polling.errors == held.errors == []
+    assert polling.reads.total() > 20 and len(polling.reads) >= 3
+    assert build.run("verify").exit_code == 0
 
-    def poll() -> None:
-        while not stop.is_set():
-            try:
-                seen.append(read_current(build.publish_dir))
-            except Exception as error:
-                errors.append(error)
-            time.sleep(0.02)
 
-    started = time.monotonic()
-    reader = threading.Thread(target=poll)
-    reader.start()
-    try:
-        assert killed_runs(1, 600) == 0
-        whole = time.monotonic() - started
-        moments = random.Random(20191008)
-        codes = [killed_runs(hours, moments.uniform(0.2, whole)) for hours in range(2, 12)]
-        store = publish.Generations(build.publish_dir)
-        assert build.run("verify").exit_code == 0
-        assert store.current_id() in store.ids()
-        answer = build.run()
-        assert answer.exit_code == 0, answer.output
-    finally:
-        stop.set()
-        reader.join()
-    assert errors == []
-    assert codes.count(-signal.SIGKILL) >= 5
-    assert len(seen) > 20
-    assert all(len(moments) == 1 for _, moments in seen)
-    assert len({generation for generation, _ in seen}) == len({min(moments) for _, moments in seen}) >= 2
-    leftovers = [path.name for path in build.publish_dir.rglob(f"{publish.LEFTOVER}*")]
-    assert leftovers == [] and build.run("verify").exit_code == 0
+def test_killed_at_each_step(published: Build, tmp_path: Path) -> None:
+    """From the audit's end to the removal of an old generation, every kill leaves whole generations."""
+    steps, left, faults = kill_each_step(published, tmp_path / "publish")
+    assert faults == []
+    assert left.total() == steps > 50 and min(left["the one before"], left["the new one"]) > 10
+
+
+@pytest.mark.prove
+def test_killed_jobs(tmp_path: Path) -> None:
+    """A few of the kills of docs/kills.md, dbt's among them."""
+    report = run(6, tmp_path, lambda: None)
+    assert report.faults() == []
+    assert len(report.kills) == 6
+    assert any(kill.recovered_by == "the next whole job" for kill in report.kills)
+    assert all(readings.reads for readings in report.readings)
+
+
+def test_table_of_kills_shows_no_fault() -> None:
+    """docs/kills.md is of 60 kills, every one of them whole, and of no failed read; the README shows it."""
+    text = (ROOT / "docs" / "kills.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    kills = [row for row in rows if len(row) >= 5 and row[1].isdigit()]
+    assert all(row[1] == row[3] for row in kills)
+    assert sum(int(row[1]) for row in kills if row[-1].startswith(("itself", "the next"))) == 60
+    reads = [row for row in rows if len(row) == 4 and row[3] == "0"]
+    assert len(reads) == 3
+    assert text.strip() in (ROOT / "README.md").read_text()
+
+
+def test_a_long_reader_reads_on(build: Build) -> None:
+    """A connection to a generation that retention removed reads what it had never read before."""
+    assert build.run().exit_code == 0
+    first = build.current
+    folder = (build.publish_dir / "current").resolve()
+    relations = build.store.publication(first)["relations"]
+    with duckdb.connect(str(folder / "bi.duckdb"), read_only=True) as connection:
+        build.next(1)
+        assert build.run("publish", "--keep", "1").exit_code == 0
+        assert not folder.exists() and build.store.ids() == [build.current] != [first]
+        for name in ("audiences", "consent_funnel", "list_reports"):
+            rows = connection.execute(f"select count(*) from published.{name}").fetchone()
+            assert rows == (relations[f"published.{name}"]["rows"],)
+
+
+def test_status_and_verify_beside_retention(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generation that is removed while somebody looks at it is no damage; one that lost a file is."""
+    assert build.run().exit_code == 0
+    first = build.store.generations / build.current
+    build.next(1)
+    assert build.run().exit_code == 0
+    verify = publish.Generations.verify
+
+    def removed_meanwhile(self: publish.Generations, generation: str) -> None:
+        if first.exists():
+            self.prune(1)
+        verify(self, generation)
+
+    monkeypatch.setattr(publish.Generations, "verify", removed_meanwhile)
+    answer = build.run("verify")
+    assert answer.exit_code == 0 and answer.output.startswith("1 generations"), answer.output
+    remaining = build.store.generations / build.current
+    remaining.chmod(0o755)
+    (remaining / "delivery.duckdb").unlink()
+    assert build.run("verify").exit_code == RULES["damaged"].code
+
+
+def unprivileged() -> list[str]:
+    """A prefix under which the permissions of files bind root, too."""
+    without = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+    return without if os.geteuid() == 0 else []
+
+
+@pytest.mark.parametrize("folder", ["publish", "publish/generations"])
+def test_read_only_folder(later: Build, tmp_path: Path, folder: str) -> None:
+    """A folder that may not be written to is refused, and readers read on."""
+    build = later.copy(tmp_path / "built")
+    before = build.current
+    (build.folder / folder).chmod(0o555)
+    command = [*unprivileged(), sys.executable, "scripts/publish.py", *build.arguments()]
+    answer = subprocess.run(command, cwd=build.project.path, capture_output=True, text=True)
+    assert answer.returncode == RULES["not_written"].code, answer.stderr
+    assert "refused by not_written: " in answer.stderr and "Traceback" not in answer.stderr
+    assert read_current(build.publish_dir) == before
+    (build.folder / folder).chmod(0o755)
+    assert build.run().exit_code == 0 and build.current != before
+
+
+ON_A_DISK = """
+import shutil, subprocess, sys
+import publish
+source, disk, size, setup, *arguments = sys.argv[1:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", disk], check=True)
+shutil.copytree(source, disk, symlinks=True, dirs_exist_ok=True)
+exec(setup)
+try:
+    publish.main(arguments)
+finally:
+    shutil.copytree(disk, f"{source}.left", symlinks=True)
+"""
+MOUNTING = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+@pytest.mark.skipif(
+    subprocess.run([*MOUNTING, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode != 0,
+    reason="a small disk cannot be mounted here",
+)
+@pytest.mark.parametrize(
+    ("rule", "setup"), [("no_space", ""), ("not_written", "publish.check_space = lambda *_: None")]
+)
+def test_full_disk(later: Build, tmp_path: Path, rule: str, setup: str) -> None:
+    """Without room nothing is written; where the disk fills up meanwhile, nothing is left of the candidate."""
+    build = later.copy(tmp_path / "built")
+    before = publish.digests(build.store.generations)
+    size = sum(file["bytes"] for file in before.values()) + 2**20
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    source, build.publish_dir = build.publish_dir, disk
+    answer = subprocess.run(
+        [*MOUNTING, sys.executable, "-c", ON_A_DISK, source, disk, str(size), setup, *build.arguments()],
+        cwd=build.project.path,
+        env=os.environ | {"PYTHONPATH": "scripts"},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == RULES[rule].code, answer.stderr
+    build.publish_dir = tmp_path / "built" / "publish.left"
+    assert publish.digests(build.store.generations) == before
+    assert read_current(build.publish_dir) == build.current
+    assert build.refusals()[-1]["rule"] == rule
 
 
 def test_readme_and_help_have_every_exit_code() -> None:
