@@ -1,7 +1,7 @@
 """The kill table: `dbt build && publish` killed at random moments, with readers at work all the while.
 
-A job of its own process group is killed with SIGKILL at moments drawn from a seed: 20 of the whole job and
-40 of the publication alone, which is short. Two processes read what is published without a pause, every byte
+A job of its own process group is killed with SIGKILL at moments drawn from a seed, a quarter of them of the
+whole job, the others of the publication alone, which is short. Two processes read what is published without a pause, every byte
 of it, and a third keeps the file open that it opened first. After each kill the published generation must be
 one and whole, then a publication is tried as it is, and the next job must come through. Last, the steps from
 the audit's end to the removal of old generations, which a random moment hardly ever hits, are killed one by
@@ -313,30 +313,33 @@ def killed_step(number: int, folder: Path, candidate: Path, publication: publish
 
     def count(event: str, _: tuple[object, ...]) -> None:
         nonlocal steps
-        steps += event in STEPS
-        if steps == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if event in STEPS:
+            steps += 1
+            if steps == number:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
     publish.put_in_place(publish.Generations(folder), candidate, publication, keep=1)
 
 
-def kill_each_step(build: Build, folder: Path) -> tuple[int, Counter[str], list[str]]:
-    """Kill the last part of a publication, from the audit's end on, at each of its steps.
+def kill_steps(build: Build, folder: Path, stride: int = 1) -> tuple[Counter[str], list[str]]:
+    """Kill the last part of a publication, from the audit's end on, at its steps.
 
     Args:
-        build: published; its current generation serves as the next candidate. It is left as it is.
+        build: published more than once; its current generation serves as the next candidate. It is left as
+            it is.
         folder: where to work.
+        stride: 1 for every step, 2 for every other.
 
     Returns:
-        Kills, how many of them left which generation to readers, and what was wrong.
+        How many kills left which generation to readers, and what was wrong.
     """
     says = build.store.publication(build.current) | {"published_at": "later"}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["kills"])
     left: Counter[str] = Counter()
     faults: list[str] = []
-    for number in itertools.count(1):
+    for number in itertools.count(1, stride):
         shutil.copytree(build.publish_dir, folder, symlinks=True)
         tried = Build(build.project, build.warehouse, build.target, folder)
         candidate = tried.store.generations / f"{publish.LEFTOVER}candidate"
@@ -349,7 +352,7 @@ def kill_each_step(build: Build, folder: Path) -> tuple[int, Counter[str], list[
         process.join()
         if process.exitcode == 0:
             publish.remove(folder)
-            return number - 1, left, faults
+            return left, faults
         assert process.exitcode == KILLED, f"step {number} ended with {process.exitcode}"
         left["the one before" if tried.current == build.current else "the new one"] += 1
         faults += faults_of(tried)
@@ -367,16 +370,16 @@ class Report:
     publish_seconds: float
     kills: list[Kill]
     readings: list[Readings]
-    steps: tuple[int, Counter[str], list[str]]
+    steps: tuple[Counter[str], list[str]]
 
     def faults(self) -> list[str]:
         """What was not as it must be."""
-        faults = [fault for kill in self.kills for fault in kill.faults] + self.steps[2]
+        faults = [fault for kill in self.kills for fault in kill.faults] + self.steps[1]
         return faults + [error for readings in self.readings for error in readings.errors]
 
 
 def run(kills: int, folder: Path, advance: Callable[[], object]) -> Report:
-    """Kill jobs and publications, a third and two thirds, with readers at work.
+    """Kill jobs, a quarter, and publications, with readers at work.
 
     Args:
         kills: how many.
@@ -403,24 +406,24 @@ def run(kills: int, folder: Path, advance: Callable[[], object]) -> Report:
 
     with readers(build.publish_dir, poll, poll, hold) as readings:
         first = build.current
-        jobs = kills // 3
+        jobs = kills // 4
         while len(found) < kills:
-            group = min(jobs, 5)
+            group = min(jobs, 8)
             jobs -= group
             repeat(killed_job, job_seconds, group)
             assert start(build, job(build)).wait() == 0, "the job after the kills did not come through"
             assert_recovered(build)
-            repeat(killed_publication, publish_seconds, 2 * group if jobs else kills - len(found))
+            repeat(killed_publication, publish_seconds, 3 * group if jobs else kills - len(found))
         assert first not in build.store.ids(), "the generation that is kept open was not removed"
-    steps = kill_each_step(build, folder / "steps")
+    steps = kill_steps(build, folder / "steps")
     return Report(job_seconds, publish_seconds, found, readings, steps)
 
 
 def table(report: Report) -> str:
     """The report as Markdown."""
-    number, left, step_faults = report.steps
+    left, step_faults = report.steps
     lines = [
-        f"{len(report.kills)} times SIGKILL to the process group, a third of them at a random moment of",
+        f"{len(report.kills)} times SIGKILL to the process group, a quarter of them at a random moment of",
         f"`dbt build && publish.py publish` (undisturbed: {report.job_seconds:.0f} s), the others at one of",
         f"the publication alone ({report.publish_seconds:.1f} s). What was left is published at once.",
         "",
@@ -438,7 +441,7 @@ def table(report: Report) -> str:
         lines.append(f"| {phase} | {kills} | {current} | {whole} | {at_once} | {recovered_by} |")
     for current, kills in sorted(left.items(), reverse=True):
         whole = kills if not step_faults else f"**not {kills}**"
-        phase = f"publish: each of the {number} steps after the audit"
+        phase = f"publish: each of the {left.total()} steps after the audit"
         lines.append(f"| {phase} | {kills} | {current} | {whole} | leftovers cleaned | |")
     lines += [
         "",
@@ -459,7 +462,7 @@ def table(report: Report) -> str:
 
 
 @click.command(help=__doc__)
-@click.option("--kills", type=click.IntRange(min=3), default=60, show_default=True, help="How many.")
+@click.option("--kills", type=click.IntRange(min=4), default=60, show_default=True, help="How many.")
 @click.option(
     "--table",
     "target",
