@@ -1,11 +1,12 @@
 """The kill table: `dbt build && publish` killed at random moments, with readers at work all the while.
 
-A job of its own process group is killed with SIGKILL at moments drawn from a seed, a quarter of them of the
-whole job, the others of the publication alone, which is short. Two processes read what is published without a pause, every byte
-of it, and a third keeps the file open that it opened first. After each kill the published generation must be
-one and whole, then a publication is tried as it is, and the next job must come through. Last, the steps from
-the audit's end to the removal of old generations, which a random moment hardly ever hits, are killed one by
-one. Run as a script this takes about half an hour, and writes docs/kills.md.
+A job of its own process group is killed with SIGKILL at moments drawn from a seed, a fifth of them moments
+of the whole job, the others of the publication alone, which is short. Two processes read what is published,
+again and again and every byte of it, and a third keeps the file open that it opened first. After each kill
+the published generation must be one and whole; then a publication of what was left is tried, and the next
+job must come through. Last, the steps from the audit's end to the removal of old generations, which a random
+moment hardly ever hits, are killed one by one. Run as a script this takes more than half an hour, and writes
+docs/kills.md.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ SEED = 20191008
 SECOND = 1 / 3600
 """How much later, in hours, each next build is than the one before it."""
 KILLED = -signal.SIGKILL
+PAUSE = 0.2
+"""Between two reads of a reader, in seconds."""
 
 
 def read_current(folder: Path) -> str:
@@ -90,7 +93,7 @@ def poll(folder: Path, pipe: Connection) -> None:
     """Read what is published until told to stop, then send the readings."""
     readings = Readings()
     pipe.send("ready")
-    while not pipe.poll(0.05):
+    while not pipe.poll(PAUSE):
         try:
             readings.reads[read_current(folder)] += 1
         except Exception as error:
@@ -379,7 +382,7 @@ class Report:
 
 
 def run(kills: int, folder: Path, advance: Callable[[], object]) -> Report:
-    """Kill jobs, a quarter, and publications, with readers at work.
+    """Kill jobs, a fifth, and publications, with readers at work.
 
     Args:
         kills: how many.
@@ -406,14 +409,14 @@ def run(kills: int, folder: Path, advance: Callable[[], object]) -> Report:
 
     with readers(build.publish_dir, poll, poll, hold) as readings:
         first = build.current
-        jobs = kills // 4
+        jobs = kills // 5
         while len(found) < kills:
-            group = min(jobs, 8)
+            group = min(jobs, 6)
             jobs -= group
             repeat(killed_job, job_seconds, group)
             assert start(build, job(build)).wait() == 0, "the job after the kills did not come through"
             assert_recovered(build)
-            repeat(killed_publication, publish_seconds, 3 * group if jobs else kills - len(found))
+            repeat(killed_publication, publish_seconds, 4 * group if jobs else kills - len(found))
         assert first not in build.store.ids(), "the generation that is kept open was not removed"
     steps = kill_steps(build, folder / "steps")
     return Report(job_seconds, publish_seconds, found, readings, steps)
@@ -423,7 +426,7 @@ def table(report: Report) -> str:
     """The report as Markdown."""
     left, step_faults = report.steps
     lines = [
-        f"{len(report.kills)} times SIGKILL to the process group, a quarter of them at a random moment of",
+        f"{len(report.kills)} times SIGKILL to the process group, a fifth of them at a random moment of",
         f"`dbt build && publish.py publish` (undisturbed: {report.job_seconds:.0f} s), the others at one of",
         f"the publication alone ({report.publish_seconds:.1f} s). What was left is published at once.",
         "",
@@ -462,7 +465,7 @@ def table(report: Report) -> str:
 
 
 @click.command(help=__doc__)
-@click.option("--kills", type=click.IntRange(min=4), default=60, show_default=True, help="How many.")
+@click.option("--kills", type=click.IntRange(min=5), default=60, show_default=True, help="How many.")
 @click.option(
     "--table",
     "target",

@@ -544,8 +544,9 @@ def test_killed_publishers(build: Build) -> None:
     build.next(1)
     seconds = seconds_of(build, publication(build))
     moments = random.Random(SEED)
-    with readers(build.publish_dir, poll, hold) as (polling, held):
+    with readers(build.publish_dir, poll, hold) as readings:
         kills = [killed_publication(build, moments.uniform(0.2, seconds)) for _ in range(6)]
+    polling, held = readings
     killed = [kill for kill in kills if kill]
     assert len(killed) >= 3
     assert [kill for kill in killed if kill.faults] == []
@@ -566,9 +567,9 @@ def test_killed_steps(later: Build, tmp_path: Path) -> None:
 @pytest.mark.prove
 def test_killed_jobs(tmp_path: Path) -> None:
     """A few of the kills of docs/kills.md, dbt's among them."""
-    report = run(4, tmp_path, lambda: None)
+    report = run(5, tmp_path, lambda: None)
     assert report.faults() == []
-    assert len(report.kills) == 4
+    assert len(report.kills) == 5
     assert any(kill.recovered_by == "the next whole job" for kill in report.kills)
     assert all(readings.reads for readings in report.readings)
 
