@@ -399,7 +399,9 @@ def artifacts_set_aside(build: Build) -> None:
     shutil.copytree(build.target, target)
     build.target = target
     build.project.edit(
-        "models/marts/audiences/tailored_audience_members.sql", "    where list_kind = 'tailored'\n", ""
+        "models/marts/audiences/tailored_audience_members.sql",
+        "bool_or(channel = 'email') as matched_email",
+        "true as matched_email",
     )
 
 
