@@ -83,7 +83,7 @@ def read_current(folder: Path) -> str:
 
 @dataclass
 class Readings:
-    """What a reader saw: how often it read each generation, in their order, and what went wrong."""
+    """What a reader saw: how often it read each generation, and what went wrong."""
 
     reads: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
@@ -111,11 +111,12 @@ def hold(folder: Path, pipe: Connection) -> None:
         pipe.poll(None)
         for path, relation in relations.items():
             if path.startswith("published."):
-                rows = connection.execute(f"select * from {path}").fetchall()
-                if len(rows) == relation["rows"]:
+                try:
+                    rows = len(connection.execute(f"select * from {path}").fetchall())
+                    assert rows == relation["rows"], f"{path} has {rows} rows of {relation['rows']}"
                     readings.reads[generation.name] += 1
-                else:
-                    readings.errors.append(f"{path} has {len(rows)} rows of {relation['rows']}")
+                except (AssertionError, duckdb.Error) as error:
+                    readings.errors.append(f"{type(error).__name__}: {error}")
     pipe.send(readings)
 
 
@@ -129,6 +130,7 @@ def readers(folder: Path, *works: Callable[[Path, Connection], None]) -> Iterato
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(folder, theirs))
         process.start()
+        theirs.close()  # so that a reader that dies is an error here, not a silence
         ours.recv()
         running.append((process, ours))
     try:
