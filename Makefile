@@ -70,11 +70,13 @@ test: install
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
 
-# prove  runs what takes too long for every change: new worlds, each leak alone, values in a published build
+# prove  runs what takes too long for every change: new worlds, each leak alone, attacks on publishing, kills
 prove: install
 	$(BIN)/python -m pytest -m prove
 	PYTHONPATH=scripts $(BIN)/python tests/python/leaks.py
 	$(BIN)/python tests/python/faults.py
+	PYTHONPATH=scripts $(BIN)/python tests/python/attacks.py
+	PYTHONPATH=scripts $(BIN)/python tests/python/kills.py
 
 # test-evidence  looks at the evidence page in a real Chromium
 test-evidence: browser

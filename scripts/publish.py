@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import duckdb
@@ -40,6 +40,7 @@ LEFTOVER = ".tmp-"
 """How names begin that only an unfinished publication leaves behind."""
 
 Publication = dict[str, Any]
+Seen = TypeVar("Seen")
 
 
 def sha256_of(file: Path) -> str:
@@ -136,10 +137,27 @@ class Generations:
             Refusal: damaged.
         """
         expected = self.publication(generation)["files"]
-        found = digests(self.generations / generation)
+        try:
+            found = digests(self.generations / generation)
+        except OSError as error:
+            raise Refusal("damaged", f"{generation}: {error.strerror}") from None
         wrong = {name for name in set(expected) | set(found) if expected.get(name) != found.get(name)}
         if wrong:
             raise Refusal("damaged", f"{generation}: {some(list(wrong))}")
+
+    def look_at_each(self, look: Callable[[str], Seen]) -> dict[str, Seen]:
+        """What a look at each generation gives, oldest moment first.
+
+        Nobody who looks holds the lock, so retention may take one away meanwhile: that one is left out.
+        """
+        seen = {}
+        for generation in self.ids():
+            try:
+                seen[generation] = look(generation)
+            except Refusal:
+                if generation in self.ids():
+                    raise
+        return seen
 
     def flip(self, generation: str) -> None:
         """Point `current` to a generation, in one step of the file system."""
@@ -149,10 +167,17 @@ class Generations:
         sync(self.folder)
 
     def prune(self, keep: int) -> None:
-        """Remove all but the newest generations; the current one stays."""
+        """Remove all but the newest generations; the current one stays.
+
+        One to be removed loses its name first: a kill half-way leaves a leftover, and no generation that
+        lacks files. Whoever has a file of it open reads on.
+        """
         for generation in self.ids()[:-keep]:
             if generation != self.current_id():
-                remove(self.generations / generation)
+                leftover = (self.generations / generation).rename(
+                    self.generations / f"{LEFTOVER}{generation}"
+                )
+                remove(leftover)
 
     def refuse(self, refusal: Refusal, run_id: str | None) -> None:
         """Add a line to the log, with the digest of everything before it."""
@@ -198,8 +223,8 @@ class Generations:
             if entry and entry.get("previous") != hashlib.sha256(content[:seen]).hexdigest():
                 raise Refusal("log_broken", f"line {number} does not follow what stands before it")
             seen += len(line)
-        for generation in self.ids():
-            vouched = self.publication(generation)["refusals"]
+        for generation, publication in self.look_at_each(self.publication).items():
+            vouched = publication["refusals"]
             if hashlib.sha256(content[: vouched["bytes"]]).hexdigest() != vouched["sha256"]:
                 raise Refusal("log_broken", f"it lacks refusals that were there before {generation}")
         return len(lines)
@@ -258,7 +283,9 @@ def check_warehouse(connection: duckdb.DuckDBPyConnection, artifacts: Artifacts)
         raise Refusal("retired_table", some(list(readable ^ published)))
     files = artifacts.input_files()
     started_at = artifacts.started_at.timestamp()
-    changed = [name for name, file in files.items() if file.stat().st_mtime >= started_at]
+    changed = [  # st_ctime, too: st_mtime is what its writer says it is
+        name for name, file in files.items() if max(file.stat().st_mtime, file.stat().st_ctime) >= started_at
+    ]
     if files:
         changed += [name for name in artifacts.inputs() if name not in files]
     if changed:
@@ -433,6 +460,22 @@ def seal(folder: Path, publication: Publication) -> str:
     return f"{moment}-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
+def put_in_place(store: Generations, candidate: Path, publication: Publication, keep: int) -> str:
+    """Make an audited candidate the current generation; the caller holds the lock.
+
+    A kill at any step leaves the generation before or this one to readers, each of them whole.
+
+    Returns:
+        Its id.
+    """
+    generation = seal(candidate, publication)
+    candidate.rename(store.generations / generation)
+    sync(store.generations)
+    store.flip(generation)
+    store.prune(keep)
+    return generation
+
+
 def make_generation(
     store: Generations,
     warehouse: Path,
@@ -487,12 +530,7 @@ def make_generation(
         connection.close()
         if digests(candidate) != found:
             raise Refusal("candidate_changed", "somebody wrote to the candidate during its audit")
-        generation = seal(candidate, publication)
-        candidate.rename(store.generations / generation)
-        sync(store.generations)
-        store.flip(generation)
-        store.prune(keep)
-        return generation, publication
+        return put_in_place(store, candidate, publication, keep), publication
     finally:
         connection.close()
         if candidate.exists():
@@ -599,8 +637,7 @@ def status(folder: Path, as_json: bool) -> None:
             "rows": {path: relation["rows"] for path, relation in publication["relations"].items()},
             "guards": len(publication["guards"]),
         }
-        for generation in store.ids()
-        for publication in [store.publication(generation)]
+        for generation, publication in store.look_at_each(store.publication).items()
     ]
     if as_json:
         click.echo(json.dumps({"current": current, "generations": rows}, indent=2))
@@ -648,11 +685,11 @@ def verify(folder: Path) -> None:
     store = Generations(folder)
     if store.current_id() not in store.ids():
         raise Refusal("no_generation", f"current leads to no generation in {folder}")
-    ids = store.ids()
-    for generation in ids:
-        store.verify(generation)
+    generations = store.look_at_each(store.verify)
     refusals = store.verify_log()
-    click.echo(f"{len(ids)} generations are as they were published; {refusals} refusals in an unbroken log")
+    click.echo(
+        f"{len(generations)} generations are as they were published; {refusals} refusals in an unbroken log"
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import Project, working_directory
 from publish_rules import RULES
-from test_publish import Build
+from publishing import Build
 
 VOID = {"meta", "br", "img", "link", "input", "hr", "base", "source", "embed", "wbr"}
 ASKING = {"src", "href", "xlink:href", "action", "data", "srcset", "poster", "style", "background", "srcdoc"}
@@ -121,7 +121,7 @@ class Evidence:
 @pytest.fixture(scope="module")
 def published(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     """The sample's build, published twice. Read it; tests that change anything take `own`."""
-    built = Build(sample, tmp_path_factory.mktemp("evidence") / "built")
+    built = Build.of(sample, tmp_path_factory.mktemp("evidence") / "built")
     for hours in (0, 24):
         if hours:
             built.next(hours)

@@ -2,20 +2,15 @@
 
 import dataclasses
 import json
+import os
 import random
 import re
 import resource
 import shutil
-import signal
 import stat
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import candidate_audit
 import duckdb
@@ -23,236 +18,51 @@ import lock
 import publish
 import pytest
 import show_published
+from attacks import (
+    ATTACKS,
+    JOBS,
+    Attack,
+    Outcome,
+    expected,
+    guard_of,
+    is_refused,
+    run_job,
+    table,
+    try_attack,
+)
 from click.testing import CliRunner, Result
-from conftest import ROOT, Project, working_directory
+from conftest import ROOT, Project
 from dbt_artifacts import Artifacts
 from filelock import FileLock
+from kills import (
+    SEED,
+    hold,
+    kill_steps,
+    killed_publication,
+    poll,
+    publication,
+    read_current,
+    readers,
+    run,
+    seconds_of,
+)
 from publish_rules import RULES, Refusal
-
-Json = dict[str, Any]
-GUARD = "members_are_active_adults"
-
-
-class Build:
-    """A warehouse with the artifacts of its run, in a folder of its own, and the folder to publish to."""
-
-    def __init__(self, project: Project, folder: Path) -> None:
-        """Copy what publish.py reads of a built project."""
-        self.project = project
-        self.folder = folder
-        self.warehouse = folder / "warehouse.duckdb"
-        self.target = folder / "target"
-        self.publish_dir = folder / "publish"
-        self.target.mkdir(parents=True)
-        shutil.copy(project.warehouse, self.warehouse)
-        for name in ("manifest.json", "run_results.json"):
-            shutil.copy(project.path / "target" / name, self.target)
-
-    def arguments(self, command: str = "publish", *more: str) -> list[str]:
-        """The command line for this build."""
-        files = ["--warehouse", str(self.warehouse), "--target-path", str(self.target)]
-        return [command, "--dir", str(self.publish_dir), *(files if command == "publish" else []), *more]
-
-    def run(self, command: str = "publish", *more: str) -> Result:
-        """Run a subcommand of publish.py in the project's folder."""
-        with working_directory(self.project.path):
-            return CliRunner().invoke(publish.main, self.arguments(command, *more))
-
-    def sql(self, *statements: str) -> None:
-        """Change the warehouse."""
-        with duckdb.connect(str(self.warehouse)) as connection:
-            for statement in statements:
-                connection.execute(statement)
-
-    def edit(self, change: Callable[[Json, Json], object]) -> None:
-        """Change the artifacts: a function of manifest and results."""
-        files = [self.target / "manifest.json", self.target / "run_results.json"]
-        artifacts = [json.loads(file.read_text()) for file in files]
-        change(*artifacts)
-        for file, content in zip(files, artifacts, strict=True):
-            file.write_text(json.dumps(content))
-
-    def next(self, hours: int) -> None:
-        """What a later build of the same inputs leaves: another run, a later moment, else the same rows."""
-        run_id = f"00000000-0000-0000-0000-{hours:012}"
-
-        def rename(manifest: Json, results: Json) -> None:
-            manifest["metadata"]["invocation_id"] = results["metadata"]["invocation_id"] = run_id
-
-        self.edit(rename)
-        tables = self.project.query(
-            "select table_schema || '.' || table_name from information_schema.tables "
-            "where table_schema in ('published', 'delivery')"
-        )
-        self.sql(
-            f"update release.release set invocation_id = '{run_id}'",
-            *(
-                f"update {name} set as_of = as_of + interval '{hours} hour'"
-                for name in ["release.release", *(name for (name,) in tables)]
-            ),
-        )
-
-    @property
-    def current(self) -> str | None:
-        """The generation that readers get."""
-        return publish.Generations(self.publish_dir).current_id()
-
-    def refusals(self) -> list[Json]:
-        """The log."""
-        return [json.loads(line) for line in (self.publish_dir / "refusals.jsonl").read_text().splitlines()]
+from publishing import Build, Json
 
 
 @pytest.fixture
 def build(sample: Project, tmp_path: Path) -> Build:
     """The sample's build, to be published or broken."""
-    return Build(sample, tmp_path / "built")
+    return Build.of(sample, tmp_path / "built")
 
 
 @pytest.fixture(scope="module")
 def published(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """The sample's build, published once. Read it."""
-    built = Build(sample, tmp_path_factory.mktemp("published") / "built")
+    built = Build.of(sample, tmp_path_factory.mktemp("published") / "built")
     answer = built.run()
     assert answer.exit_code == 0, answer.output
     return built
-
-
-def guard_of(manifest: Json, name: str = GUARD) -> Json:
-    """A guard's node."""
-    (node,) = [node for node in manifest["nodes"].values() if node["name"] == name]
-    return node
-
-
-def loosened(setting: str, value: object) -> Callable[[Json, Json], None]:
-    """A change that gives one guard another setting."""
-    return lambda manifest, results: guard_of(manifest)["config"].update({setting: value})
-
-
-def argument(name: str, value: object) -> Callable[[Json, Json], None]:
-    """A change that gives the run another argument."""
-    return lambda manifest, results: results["args"].update({name: value})
-
-
-def removed(manifest: Json, results: Json) -> None:
-    """A required guard that is gone, from the project and from the run."""
-    del manifest["nodes"][guard_of(manifest)["unique_id"]]
-
-
-def without_hook(manifest: Json, results: Json) -> None:
-    """A project whose run does not start with the look at its graph."""
-    for node in manifest["nodes"].values():
-        if node["resource_type"] == "operation" and "check_graph" in node["raw_code"]:
-            node["raw_code"] = "select 1"
-
-
-def did_not_run(manifest: Json, results: Json) -> None:
-    """A guard that the run left out."""
-    key = guard_of(manifest)["unique_id"]
-    results["results"] = [result for result in results["results"] if result["unique_id"] != key]
-
-
-def ended(status: str) -> Callable[[Json, Json], None]:
-    """A change of how one guard ended."""
-
-    def change(manifest: Json, results: Json) -> None:
-        for result in results["results"]:
-            if result["unique_id"] == guard_of(manifest)["unique_id"]:
-                result["status"] = status
-
-    return change
-
-
-def compiled_to(sql: str, name: str = GUARD) -> Callable[[Json, Json], None]:
-    """A guard whose SQL says something else."""
-
-    def change(manifest: Json, results: Json) -> None:
-        for result in results["results"]:
-            if result["unique_id"] == guard_of(manifest, name)["unique_id"]:
-                result["compiled_code"] = sql
-
-    return change
-
-
-def switched_off(manifest: Json, results: Json) -> None:
-    """A guard that is disabled."""
-    node = manifest["nodes"].pop(guard_of(manifest, "funnel_adds_up")["unique_id"])
-    manifest["disabled"][node["unique_id"]] = [node]
-
-
-def shadowed(manifest: Json, results: Json) -> None:
-    """A macro of the project that dbt takes for its own where clause of every generic test."""
-    macro = next(macro for macro in manifest["macros"].values() if macro["name"] == "as_of")
-    manifest["macros"]["macro.planted"] = macro | {"name": "get_where_subquery"}
-
-
-def other_rows(manifest: Json, results: Json) -> None:
-    """A unit test that expects nothing."""
-    next(iter(manifest["unit_tests"].values()))["expect"]["rows"] = []
-
-
-def without_check(manifest: Json, results: Json) -> None:
-    """A contract that lost its constraints."""
-    manifest["nodes"]["model.consented_audiences.audiences"]["constraints"] = []
-
-
-def around_the_gate(manifest: Json, results: Json) -> None:
-    """An audience model that reads contacts past the gate."""
-    manifest["parent_map"]["model.consented_audiences.audience_matches"].append(
-        "model.consented_audiences.stg_contacts"
-    )
-
-
-def of_two_runs(manifest: Json, results: Json) -> None:
-    """A manifest that a later command wrote."""
-    manifest["metadata"]["invocation_id"] = "another"
-
-
-REFUSED_ARTIFACTS: dict[str, tuple[str, Callable[[Json, Json], object]]] = {
-    "dbt test": ("not_a_build", argument("which", "test")),
-    "PostgreSQL": (
-        "not_a_build",
-        lambda manifest, results: manifest["metadata"].update(adapter_type="postgres"),
-    ),
-    "manifest of another run": ("not_a_build", of_two_runs),
-    "--empty": ("empty_or_sample", argument("empty", True)),
-    "--sample": ("empty_or_sample", argument("sample", "3 days")),
-    "--defer": ("empty_or_sample", argument("defer", True)),
-    "--select": ("selection", argument("select", ["published"])),
-    "--exclude": ("selection", argument("exclude", [GUARD])),
-    "--exclude-resource-type": ("selection", argument("exclude_resource_types", ["test"])),
-    "--resource-type": ("selection", argument("resource_types", ["model"])),
-    "guard left out": ("not_whole", did_not_run),
-    "guard failed": ("not_whole", ended("fail")),
-    "guard warned": ("not_whole", ended("warn")),
-    "guard skipped": ("not_whole", ended("skipped")),
-    "--vars": ("unknown_var", argument("vars", {"min_audience_size": 1})),
-    "disabled": ("guard_disabled", switched_off),
-    "severity": ("guard_loosened", loosened("severity", "warn")),
-    "where": ("guard_loosened", loosened("where", "user_id <> 'u0110'")),
-    "limit": ("guard_loosened", loosened("limit", 0)),
-    "fail_calc": ("guard_loosened", loosened("fail_calc", "0")),
-    "error_if": ("guard_loosened", loosened("error_if", "> 1000000")),
-    "warn_if": ("guard_loosened", loosened("warn_if", "> 1000000")),
-    "enabled": ("guard_loosened", loosened("enabled", False)),
-    "removed": ("guard_removed", removed),
-    "no check of the graph": ("guard_removed", without_hook),
-    "shadowed macro": ("macro_shadowed", shadowed),
-    "around the gate": ("gate_passed_by", around_the_gate),
-    "where false": ("guard_empty", compiled_to("select 1 as user_id where false")),
-    "limit 0": (
-        "guard_empty",
-        compiled_to(
-            "with members as (select * from warehouse.marts.audiences) select * from members limit 0"
-        ),
-    ),
-    "no sql": ("guard_empty", compiled_to("")),
-    "other sql": (
-        "guard_changed",
-        compiled_to("select user_id from warehouse.sample.raw_users where user_id = ''"),
-    ),
-    "unit test": ("guard_changed", other_rows),
-    "contract": ("guard_changed", without_check),
-}
 
 
 def assert_refused(build: Build, rule: str, answer: Result) -> None:
@@ -264,13 +74,43 @@ def assert_refused(build: Build, rule: str, answer: Result) -> None:
     assert list(build.publish_dir.glob("generations/*")) == []
 
 
-@pytest.mark.parametrize("attack", REFUSED_ARTIFACTS)
-def test_artifacts_are_refused(build: Build, attack: str) -> None:
-    """Whatever is wrong with a run, its rule is named and nothing is published."""
-    rule, change = REFUSED_ARTIFACTS[attack]
-    build.edit(change)
-    answer = build.run()
-    assert_refused(build, rule, answer)
+@pytest.fixture(scope="module")
+def later(published: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A build that follows a published one. Read it."""
+    build = published.copy(tmp_path_factory.mktemp("later") / "built")
+    build.next(1)
+    return build
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_are_refused(later: Build, tmp_path: Path, attack: str) -> None:
+    """Whatever is wrong with a build, its rule is named and what is published stays as it was."""
+    build = later.copy(tmp_path / "built")
+    outcome = try_attack(ATTACKS[attack], build)
+    assert is_refused(ATTACKS[attack], outcome), outcome
+    assert build.refusals()[-1]["rule"] == ATTACKS[attack].rule
+
+
+def test_without_an_attack_it_is_published(later: Build, tmp_path: Path) -> None:
+    """So what is refused above is refused for the attack."""
+    build = later.copy(tmp_path / "built")
+    outcome = try_attack(Attack("nothing", "", lambda build: None), build)
+    assert outcome == Outcome("", 0, is_unchanged=False)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("job", JOBS)
+def test_jobs_are_refused(sample: Project, tmp_path: Path, job: str) -> None:
+    """A real build with a hole in it publishes nothing."""
+    said, outcome = run_job(JOBS[job], sample, tmp_path / "project")
+    assert is_refused(JOBS[job], outcome) and said == JOBS[job].dbt_says, (said, outcome)
+
+
+def test_table_of_attacks_is_written() -> None:
+    """docs/attacks.md has what is expected of every attack and job, which is what `make prove` writes."""
+    outcomes = {name: expected(attack) for name, attack in ATTACKS.items()}
+    jobs = {name: (job.dbt_says, expected(job)) for name, job in JOBS.items()}
+    assert (ROOT / "docs" / "attacks.md").read_text() == table(outcomes, jobs)
 
 
 def test_no_artifacts_are_refused(build: Build) -> None:
@@ -315,54 +155,6 @@ def test_guards_of_the_current_generation_stay(
     answer = build.run()
     assert answer.exit_code == 0, answer.output
     assert build.current != current
-
-
-def files_of_today(build: Build) -> str:
-    """The sample as files that are newer than the build."""
-    folder = build.folder / "input"
-    folder.mkdir()
-    for file in (ROOT / "seeds" / "sample").glob("*.csv"):
-        shutil.copyfile(file, folder / file.name)
-    return str(folder)
-
-
-REFUSED_WAREHOUSES: dict[str, tuple[str, Callable[[Build], object]]] = {
-    "missing": ("no_warehouse", lambda build: build.warehouse.unlink()),
-    "truncated": ("no_warehouse", lambda build: build.warehouse.write_bytes(b"no database")),
-    "wal": ("stale_wal", lambda build: build.warehouse.with_name("warehouse.duckdb.wal").touch()),
-    "another run's": (
-        "stale_artifacts",
-        lambda build: build.sql("update release.release set invocation_id = 'another'"),
-    ),
-    "never built": ("stale_artifacts", lambda build: build.sql("drop table release.release")),
-    "retired table": (
-        "retired_table",
-        lambda build: build.sql("create table delivery.lookalikes as select 'u0110' as user_id"),
-    ),
-    "retired view": (
-        "retired_table",
-        lambda build: build.sql("create view published.users as select * from sample.raw_users"),
-    ),
-    "inputs": (
-        "inputs_changed",
-        lambda build: build.edit(argument("vars", {"input": "files", "input_path": files_of_today(build)})),
-    ),
-    "planted member": (
-        "copies",
-        lambda build: build.sql(
-            "insert into delivery.tailored_audience_members select * replace ('u0001' as user_id) "
-            "from delivery.tailored_audience_members limit 1"
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize("attack", REFUSED_WAREHOUSES)
-def test_warehouses_are_refused(build: Build, attack: str) -> None:
-    """A warehouse that is not what the artifacts tell of."""
-    rule, change = REFUSED_WAREHOUSES[attack]
-    change(build)
-    assert_refused(build, rule, build.run())
 
 
 class Candidate:
@@ -738,18 +530,8 @@ def test_not_written(build: Build) -> None:
     assert build.run().exit_code == RULES["not_written"].code
 
 
-def test_candidate_is_what_was_audited(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that changes during the audit is not published; an interrupt leaves nothing behind."""
-    audit = candidate_audit.Audit.audit
-
-    def tamper(self: candidate_audit.Audit) -> list[dict[str, object]]:
-        results = audit(self)
-        with (self.folder / "bi" / "audiences.parquet").open("ab") as stream:
-            stream.write(b"more")
-        return results
-
-    monkeypatch.setattr(candidate_audit.Audit, "audit", tamper)
-    assert_refused(build, "candidate_changed", build.run())
+def test_an_interrupt_leaves_nothing(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the candidate is audited."""
 
     def interrupt(self: candidate_audit.Audit) -> None:
         raise KeyboardInterrupt
@@ -759,77 +541,143 @@ def test_candidate_is_what_was_audited(build: Build, monkeypatch: pytest.MonkeyP
     assert build.current is None and list(build.publish_dir.glob("generations/*")) == []
 
 
-def read_current(folder: Path) -> tuple[str, set[datetime]]:
-    """What a reader finds: the generation, and the moments of its two files."""
-    generation = (folder / "current").resolve(strict=True)
-    moments = set()
-    for file, table in (("bi", "published.audiences"), ("delivery", "delivery.tailored_audience_members")):
-        with duckdb.connect(str(generation / f"{file}.duckdb"), read_only=True) as connection:
-            moments |= {
-                row[0] for row in connection.execute(f"select distinct as_of from {table}").fetchall()
-            }
-    return generation.name, moments
+def test_killed_publishers(build: Build) -> None:
+    """Killed at any moment, a publisher leaves one whole generation, which readers never miss.
 
-
-@pytest.fixture
-def killed_runs(build: Build) -> Iterator[Callable[[int, float], int]]:
-    """Publishes later builds in processes of their own and kills each after some seconds."""
-
-    def run(hours: int, seconds: float) -> int:
-        build.next(hours)
-        process = subprocess.Popen(
-            [sys.executable, ROOT / "scripts" / "publish.py", *build.arguments()],
-            cwd=build.project.path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            return process.wait()
-
-    yield run
-
-
-def test_killed_publishers(build: Build, killed_runs: Callable[[int, float], int]) -> None:
-    """Killed at any moment, a publisher leaves one whole generation, which readers never miss."""
+    One of them reads on from a generation that retention removes meanwhile.
+    """
     assert build.run().exit_code == 0
-    seen: list[tuple[str, set[datetime]]] = []
-    errors: list[Exception] = []
-    stop = threading.Event()
+    build.next(1)
+    seconds = seconds_of(build, publication(build))
+    moments = random.Random(SEED)
+    with readers(build.publish_dir, poll, hold) as readings:
+        kills = [killed_publication(build, moments.uniform(0.2, seconds)) for _ in range(6)]
+    polling, held = readings
+    killed = [kill for kill in kills if kill]
+    assert len(killed) >= 3
+    assert [kill for kill in killed if kill.faults] == []
+    assert polling.errors == held.errors == []
+    assert held.reads.total() == 3 and not set(held.reads) & set(build.store.ids())
+    assert polling.reads.total() > 20 and len(polling.reads) >= 3
+    assert build.run("verify").exit_code == 0
 
-    def poll() -> None:
-        while not stop.is_set():
-            try:
-                seen.append(read_current(build.publish_dir))
-            except Exception as error:
-                errors.append(error)
-            time.sleep(0.02)
 
-    started = time.monotonic()
-    reader = threading.Thread(target=poll)
-    reader.start()
-    try:
-        assert killed_runs(1, 600) == 0
-        whole = time.monotonic() - started
-        moments = random.Random(20191008)
-        codes = [killed_runs(hours, moments.uniform(0.2, whole)) for hours in range(2, 12)]
-        store = publish.Generations(build.publish_dir)
-        assert build.run("verify").exit_code == 0
-        assert store.current_id() in store.ids()
-        answer = build.run()
-        assert answer.exit_code == 0, answer.output
-    finally:
-        stop.set()
-        reader.join()
-    assert errors == []
-    assert codes.count(-signal.SIGKILL) >= 5
-    assert len(seen) > 20
-    assert all(len(moments) == 1 for _, moments in seen)
-    assert len({generation for generation, _ in seen}) == len({min(moments) for _, moments in seen}) >= 2
-    leftovers = [path.name for path in build.publish_dir.rglob(f"{publish.LEFTOVER}*")]
-    assert leftovers == [] and build.run("verify").exit_code == 0
+def test_killed_steps(later: Build, tmp_path: Path) -> None:
+    """From the audit's end to the removal of old generations, a kill leaves whole generations."""
+    build = later.copy(tmp_path / "built")
+    assert build.run().exit_code == 0
+    left, faults = kill_steps(build, tmp_path / "publish", stride=6)
+    assert faults == []
+    assert min(left["the one before"], left["the new one"]) > 2
+
+
+@pytest.mark.prove
+def test_killed_jobs(tmp_path: Path) -> None:
+    """A few of the kills of docs/kills.md, dbt's among them."""
+    report = run(5, tmp_path, lambda: None)
+    assert report.faults() == []
+    assert len(report.kills) == 5
+    assert any(kill.recovered_by == "the next whole job" for kill in report.kills)
+    assert all(readings.reads for readings in report.readings)
+
+
+def test_table_of_kills_shows_no_fault() -> None:
+    """docs/kills.md is of 60 kills, every one of them whole, and of no failed read; the README shows it."""
+    text = (ROOT / "docs" / "kills.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    kills = [row for row in rows if len(row) >= 5 and row[1].isdigit()]
+    assert all(row[1] == row[3] for row in kills)
+    assert sum(int(row[1]) for row in kills if row[-1].startswith(("itself", "the next"))) == 60
+    reads = [row for row in rows if len(row) == 4 and row[3] == "0"]
+    assert len(reads) == 3
+    assert text.strip() in (ROOT / "README.md").read_text()
+
+
+def test_status_and_verify_beside_retention(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generation that is removed while somebody looks at it is no damage; one that lost a file is."""
+    assert build.run().exit_code == 0
+    first = build.store.generations / build.current
+    build.next(1)
+    assert build.run().exit_code == 0
+    verify = publish.Generations.verify
+
+    def removed_meanwhile(self: publish.Generations, generation: str) -> None:
+        if first.exists():
+            self.prune(1)
+        verify(self, generation)
+
+    monkeypatch.setattr(publish.Generations, "verify", removed_meanwhile)
+    answer = build.run("verify")
+    assert answer.exit_code == 0 and answer.output.startswith("1 generations"), answer.output
+    remaining = build.store.generations / build.current
+    remaining.chmod(0o755)
+    (remaining / "delivery.duckdb").unlink()
+    assert build.run("verify").exit_code == RULES["damaged"].code
+
+
+def unprivileged() -> list[str]:
+    """A prefix under which the permissions of files bind root, too."""
+    without = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+    return without if os.geteuid() == 0 else []
+
+
+def test_read_only_folder(later: Build, tmp_path: Path) -> None:
+    """A folder that may not be written to is refused, and readers read on."""
+    build = later.copy(tmp_path / "built")
+    before = build.current
+    command = [*unprivileged(), sys.executable, "scripts/publish.py", *build.arguments()]
+    for folder in (build.publish_dir, build.store.generations):
+        folder.chmod(0o555)
+        answer = subprocess.run(command, cwd=build.project.path, capture_output=True, text=True)
+        folder.chmod(0o755)
+        assert answer.returncode == RULES["not_written"].code, answer.stderr
+        assert "refused by not_written: " in answer.stderr and "Traceback" not in answer.stderr
+        assert read_current(build.publish_dir) == before
+    assert build.run().exit_code == 0 and build.current != before
+
+
+ON_A_DISK = """
+import shutil, subprocess, sys
+import publish
+source, disk, size, setup, *arguments = sys.argv[1:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", disk], check=True)
+shutil.copytree(source, disk, symlinks=True, dirs_exist_ok=True)
+exec(setup)
+try:
+    publish.main(arguments)
+finally:
+    shutil.copytree(disk, f"{source}.left", symlinks=True)
+"""
+MOUNTING = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+@pytest.mark.skipif(
+    subprocess.run([*MOUNTING, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode != 0,
+    reason="a small disk cannot be mounted here",
+)
+@pytest.mark.parametrize(
+    ("rule", "setup"), [("no_space", ""), ("not_written", "publish.check_space = lambda *_: None")]
+)
+def test_full_disk(later: Build, tmp_path: Path, rule: str, setup: str) -> None:
+    """Without room nothing is written; where the disk fills up meanwhile, nothing is left."""
+    build = later.copy(tmp_path / "built")
+    before = publish.digests(build.store.generations)
+    size = sum(file["bytes"] for file in before.values()) + 2**20
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    source, build.publish_dir = build.publish_dir, disk
+    answer = subprocess.run(
+        [*MOUNTING, sys.executable, "-c", ON_A_DISK, source, disk, str(size), setup, *build.arguments()],
+        cwd=build.project.path,
+        env=os.environ | {"PYTHONPATH": "scripts"},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == RULES[rule].code, answer.stderr
+    build.publish_dir = tmp_path / "built" / "publish.left"
+    assert publish.digests(build.store.generations) == before
+    assert read_current(build.publish_dir) == build.current
+    assert build.refusals()[-1]["rule"] == rule
 
 
 def test_readme_and_help_have_every_exit_code() -> None:
