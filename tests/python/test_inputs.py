@@ -43,7 +43,8 @@ def test_csv_files(built_from_files: Project, sample: Project) -> None:
 
 def assert_staged_as_from_csv(project: Project, built_from_files: Project, *arguments: str) -> None:
     """Build inputs and staging, whose rows are those that were staged from CSV files."""
-    run = project.build("--select", "path:seeds", "path:models/staging", *arguments)
+    selection = ("--select", "path:seeds", "path:models/staging", "--indirect-selection", "cautious")
+    run = project.build(*selection, *arguments)
     assert run.success, run.output
     staged = project.query("select table_name from information_schema.tables where table_schema = 'staging'")
     assert len(staged) > 8
