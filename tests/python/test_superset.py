@@ -243,6 +243,24 @@ def test_charts_show_the_figures(place: Place) -> None:
     assert all(shown.values())
 
 
+def test_descriptions_stand_in_the_warehouse(sample: Project) -> None:
+    """Who opens the warehouse with any tool reads at every model and column what dbt says of it."""
+    manifest = json.loads((sample.path / "target" / "manifest.json").read_text())
+    models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+    said = {(node["schema"], node["alias"], None): node["description"] for node in models}
+    for node in models:
+        for name, column in node["columns"].items():
+            said[node["schema"], node["alias"], name] = column["description"]
+    assert all(said.values())
+    comments = sample.query(
+        "select schema_name, table_name, null, comment from duckdb_tables() union all "
+        "select schema_name, view_name, null, comment from duckdb_views() union all "
+        "select schema_name, table_name, column_name, comment from duckdb_columns()"
+    )
+    found = {row[:-1]: row[-1] for row in comments}
+    assert {what: found[what] for what in said} == said
+
+
 def connect(place: Place) -> duckdb.DuckDBPyConnection:
     """A connection such as Superset opens by the bundle."""
     (database,) = of_kind(place.bundle(), "databases")
