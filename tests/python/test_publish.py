@@ -581,6 +581,18 @@ def test_killed_jobs(tmp_path: Path) -> None:
     assert all(readings.reads for readings in report.readings)
 
 
+def test_table_of_kills_shows_no_fault() -> None:
+    """docs/kills.md is of 60 kills, every one of them whole, and of no failed read; the README shows it."""
+    text = (ROOT / "docs" / "kills.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    kills = [row for row in rows if len(row) >= 5 and row[1].isdigit()]
+    assert all(row[1] == row[3] for row in kills)
+    assert sum(int(row[1]) for row in kills if row[-1].startswith(("itself", "the next"))) == 60
+    reads = [row for row in rows if len(row) == 4 and row[3] == "0"]
+    assert len(reads) == 3
+    assert text.strip() in (ROOT / "README.md").read_text()
+
+
 def test_status_and_verify_beside_retention(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """A generation that is removed while somebody looks at it is no damage; one that lost a file is."""
     assert build.run().exit_code == 0
