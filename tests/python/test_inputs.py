@@ -41,8 +41,8 @@ def test_csv_files(built_from_files: Project, sample: Project) -> None:
         assert rows and rows == sample.query(query), mart
 
 
-def assert_staged_as_from_csv(project: Project, built_from_files: Project, *arguments: str) -> None:
-    """Build inputs and staging, whose rows are those that were staged from CSV files."""
+def assert_staged_as_from_seeds(project: Project, sample: Project, *arguments: str) -> None:
+    """Build inputs and staging, whose rows are those that were staged from the seeds."""
     selection = ("--select", "path:seeds", "path:models/staging", "--indirect-selection", "cautious")
     run = project.build(*selection, *arguments)
     assert run.success, run.output
@@ -50,12 +50,10 @@ def assert_staged_as_from_csv(project: Project, built_from_files: Project, *argu
     assert len(staged) > 8
     for (name,) in staged:
         query = f"select * from staging.{name} order by all"
-        assert project.query(query) == built_from_files.query(query), name
+        assert project.query(query) == sample.query(query), name
 
 
-def test_parquet_files(
-    fresh_project: Callable[[], Project], built_from_files: Project, sample: Project, tmp_path: Path
-) -> None:
+def test_parquet_files(fresh_project: Callable[[], Project], sample: Project, tmp_path: Path) -> None:
     """`input: files` over Parquet, with moments as naive timestamps in UTC, is staged as the same rows."""
     with duckdb.connect(str(sample.warehouse), read_only=True) as connection:
         connection.execute("set timezone = 'UTC'")
@@ -63,7 +61,7 @@ def test_parquet_files(
             naive = naive_moments(connection, table)
             connection.execute(f"copy (select * {naive} from sample.{table}) to '{tmp_path}/{table}.parquet'")
     arguments = variables(input="files", input_path=str(tmp_path))
-    assert_staged_as_from_csv(fresh_project(), built_from_files, *arguments)
+    assert_staged_as_from_seeds(fresh_project(), sample, *arguments)
 
 
 def naive_moments(connection: duckdb.DuckDBPyConnection, table: str) -> str:
@@ -77,7 +75,7 @@ def naive_moments(connection: duckdb.DuckDBPyConnection, table: str) -> str:
     return f"replace ({naive})" if naive else ""
 
 
-def test_tables(fresh_project: Callable[[], Project], built_from_files: Project, sample: Project) -> None:
+def test_tables(fresh_project: Callable[[], Project], sample: Project) -> None:
     """`input: tables` over relations of the user's own schema is staged as the same rows."""
     project = fresh_project()
     project.warehouse.parent.mkdir()
@@ -89,7 +87,7 @@ def test_tables(fresh_project: Callable[[], Project], built_from_files: Project,
                 f"create table landing.{table} as select *, 1 as extra from source.sample.{table}"
             )
     arguments = variables(input="tables", input_schema="landing")
-    assert_staged_as_from_csv(project, built_from_files, *arguments)
+    assert_staged_as_from_seeds(project, sample, *arguments)
 
 
 def damage(table: str, old: str, new: str) -> Callable[[Path], None]:
