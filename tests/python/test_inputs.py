@@ -282,7 +282,6 @@ def test_bad_input_aborts(refusal: Callable[[str], Run], name: str) -> None:
     ("values", "message"),
     [
         ({"input": "file"}, "var input: must be seeds, files or tables"),
-        ({"input": "files"}, "var input_path: write a folder"),
         ({"input": "files", "input_path": "fi'les"}, "var input_path: write a folder"),
         ({"input": "tables", "input_schema": "nowhere"}, "raw_contacts: no such relation"),
         ({"as_of": "2999-01-01 00:00:00"}, "var as_of: lies in the future"),
@@ -290,7 +289,6 @@ def test_bad_input_aborts(refusal: Callable[[str], Run], name: str) -> None:
             {"as_of": "2019-12-31 23:59:59"},
             "var as_of: lies before that of delivery.measurement_events_shared",
         ),
-        ({"as_of": "17.09.2019"}, "var as_of: write a moment"),
         ({"as_of": "'); drop table x; --"}, "var as_of: write a moment"),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 import show_published
 from click.testing import CliRunner
 from conftest import ROOT, Project
@@ -47,6 +48,7 @@ def test_withdrawal_example_takes_four_memberships(sample: Project) -> None:
     ]
 
 
-def test_benchmark_is_what_the_script_wrote() -> None:
-    """The table of seconds is the one that scripts/benchmark.py left in docs."""
-    assert (ROOT / "docs" / "benchmark.md").read_text().strip() in README
+@pytest.mark.parametrize("table", ["benchmark", "mutation"])
+def test_tables_are_what_the_scripts_wrote(table: str) -> None:
+    """Measured figures are those that a script left in docs."""
+    assert (ROOT / "docs" / f"{table}.md").read_text().strip() in README
