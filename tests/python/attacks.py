@@ -285,9 +285,9 @@ ATTACKS = {
     ),
     "missing": Attack("no warehouse", "no_warehouse", lambda build: build.warehouse.unlink()),
     "truncated": Attack(
-        "a warehouse cut off half-way",
+        "a warehouse cut off behind its headers",
         "no_warehouse",
-        lambda build: os.truncate(build.warehouse, build.warehouse.stat().st_size // 2),
+        lambda build: os.truncate(build.warehouse, 20_000),
     ),
     "other bytes": Attack(
         "a file that is no warehouse",

@@ -67,11 +67,12 @@ class Project:
         return self.dbt("build", *skipped, *arguments)
 
     def compile(self, query: str, *arguments: str) -> str:
-        """The SQL of a query in Jinja, as dbt would run it."""
+        """The SQL of a query in Jinja, as dbt would run it; target/ goes on telling of the last build."""
         here = Path.cwd()
+        beside = ("--target-path", "build/compiled")
         try:
             os.chdir(self.path)
-            answer = dbtRunner().invoke(["--quiet", "compile", "--inline", query, *arguments])
+            answer = dbtRunner().invoke(["--quiet", "compile", "--inline", query, *beside, *arguments])
         finally:
             os.chdir(here)
         assert answer.success, answer.exception

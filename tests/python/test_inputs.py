@@ -28,7 +28,7 @@ def built_from_files(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that has published from CSV files once; its folder `files` may be damaged by tests."""
     project = copy_project(tmp_path_factory.mktemp("files") / "project")
     shutil.copytree(SAMPLE, project.path / "files", ignore=shutil.ignore_patterns("*.yml"))
-    run = project.build(*variables(input="files", input_path="files"))
+    run = project.build(*variables(input="files", input_path=str(project.path / "files")))
     assert run.success, run.output
     return project
 
@@ -232,12 +232,13 @@ FAULTS = {
 
 
 def packs() -> list[list[str]]:
-    """The faults, as many at once as can be named: no row of an unreadable table is read."""
+    """The faults, as many at once as can be named: one of a column, or of a table that is unreadable."""
     packed: list[list[str]] = []
     for name, (_, message) in FAULTS.items():
+        place = message.partition(":")[0]
         for pack in packed:
-            messages = [FAULTS[other][1] for other in pack]
-            if message not in messages and ("." in message) == ("." in messages[0]):
+            places = [FAULTS[other][1].partition(":")[0] for other in pack]
+            if place not in places and ("." in place) == ("." in places[0]):
                 pack.append(name)
                 break
         else:
@@ -258,7 +259,7 @@ def refusal(built_from_files: Project) -> Callable[[str], Run]:
         try:
             for name in packs()[number]:
                 FAULTS[name][0](files)
-            run = project.build(*variables(input="files", input_path="files"))
+            run = project.build(*variables(input="files", input_path=str(files)))
         finally:
             shutil.rmtree(files)
             backup.rename(files)
