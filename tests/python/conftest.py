@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import pytest
@@ -18,6 +19,7 @@ SHARED = ROOT.parent / "shared"
 SIZE_KEY = "the key of the tests, which is no secret"
 os.environ["CONSENTED_AUDIENCES_SIZE_KEY"] = SIZE_KEY  # the same noise, so that the README can quote it
 Rows = list[tuple[object, ...]]
+Case = TypeVar("Case")
 
 
 @dataclass
@@ -155,6 +157,21 @@ def fresh_project(tmp_path: Path) -> Callable[[], Project]:
     """Makes copies of the project that nothing was built in."""
     counter = iter(range(100))
     return lambda: copy_project(tmp_path / f"project{next(counter)}")
+
+
+def packs_of(
+    cases: dict[str, Case], fit_together: Callable[[Case, Case], bool]
+) -> dict[str, tuple[str, ...]]:
+    """The pack of each case: those that are tried in one build, since each fits with all the others."""
+    packs: list[list[str]] = []
+    for name, case in cases.items():
+        for pack in packs:
+            if all(fit_together(case, cases[other]) for other in pack):
+                pack.append(name)
+                break
+        else:
+            packs.append([name])
+    return {name: tuple(pack) for pack in packs for name in pack}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import Project, Run
+from conftest import Project, Run, packs_of
 from test_faults import TAILORED, assert_red_and_unchanged
 
 STG_CONTACTS = "{{ ref('stg_contacts') }}"
@@ -271,17 +271,7 @@ def fit_together(one: Detour, other: Detour) -> bool:
     )
 
 
-def packs() -> list[list[str]]:
-    """The detours, as many at once as fit together."""
-    packed: list[list[str]] = []
-    for name, detour in DETOURS.items():
-        for pack in packed:
-            if all(fit_together(detour, DETOURS[other]) for other in pack):
-                pack.append(name)
-                break
-        else:
-            packed.append([name])
-    return packed
+PACKS = packs_of(DETOURS, fit_together)
 
 
 @pytest.fixture(scope="module")
@@ -289,21 +279,21 @@ def refusal(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Callab
     """The build over a detour's pack, made once: it is red, and what was published stays as it was."""
 
     @cache
-    def build(number: int) -> Run:
+    def build(pack: tuple[str, ...]) -> Run:
         folder = tmp_path_factory.mktemp("detours") / "project"
         project = Project(Path(shutil.copytree(sample.path, folder)))
-        for name in packs()[number]:
+        for name in pack:
             for path, content in DETOURS[name].files.items():
                 project.write(path, content)
             for path, old, new in DETOURS[name].edits:
                 project.edit(path, old, new)
         before = project.published()
         assert any(before.values())
-        run = project.build(*DETOURS[packs()[number][0]].arguments)
+        run = project.build(*DETOURS[pack[0]].arguments)
         assert not run.success and project.published() == before
         return run
 
-    return lambda detour: build(next(number for number, pack in enumerate(packs()) if detour in pack))
+    return lambda detour: build(PACKS[detour])
 
 
 @pytest.mark.parametrize("name", DETOURS)

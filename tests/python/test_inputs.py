@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import ROOT, Project, Run, copy_project
+from conftest import ROOT, Project, Run, copy_project, packs_of
 from test_sample import MARTS
 
 SAMPLE = ROOT / "seeds" / "sample"
@@ -129,7 +129,8 @@ def keep_header(table: str) -> Callable[[Path], None]:
 
 CONTACT = "{id},u0001,email," + CANARY + ",ads.audience_matching,{collected},,"
 
-FAULTS = {
+Fault = tuple[Callable[[Path], None], str]
+FAULTS: dict[str, Fault] = {
     "suppressions absent": (remove("raw_suppressions"), "raw_suppressions"),
     "consents absent": (remove("raw_consent_events"), "raw_consent_events"),
     "suppressions emptied": (keep_header("raw_suppressions"), "raw_suppressions"),
@@ -231,19 +232,13 @@ FAULTS = {
 }
 
 
-def packs() -> list[list[str]]:
-    """The faults, as many at once as can be named: one of a column, or of a table that is unreadable."""
-    packed: list[list[str]] = []
-    for name, (_, message) in FAULTS.items():
-        place = message.partition(":")[0]
-        for pack in packed:
-            places = [FAULTS[other][1].partition(":")[0] for other in pack]
-            if place not in places and ("." in place) == ("." in places[0]):
-                pack.append(name)
-                break
-        else:
-            packed.append([name])
-    return packed
+def fit_together(one: Fault, other: Fault) -> bool:
+    """Whether both can be named: they are of two columns, or of two tables that cannot be read."""
+    places = [message.partition(":")[0] for _, message in (one, other)]
+    return places[0] != places[1] and ("." in places[0]) == ("." in places[1])
+
+
+PACKS = packs_of(FAULTS, fit_together)
 
 
 @pytest.fixture(scope="module")
@@ -253,11 +248,11 @@ def refusal(built_from_files: Project) -> Callable[[str], Run]:
     files, backup = project.path / "files", project.path / "backup"
 
     @cache
-    def build(number: int) -> Run:
+    def build(pack: tuple[str, ...]) -> Run:
         shutil.copytree(files, backup)
         before = project.published()
         try:
-            for name in packs()[number]:
+            for name in pack:
                 FAULTS[name][0](files)
             run = project.build(*variables(input="files", input_path=str(files)))
         finally:
@@ -269,7 +264,7 @@ def refusal(built_from_files: Project) -> Callable[[str], Run]:
         assert CANARY not in run.output and CANARY not in logs
         return run
 
-    return lambda fault: build(next(number for number, pack in enumerate(packs()) if fault in pack))
+    return lambda fault: build(PACKS[fault])
 
 
 @pytest.mark.parametrize("name", FAULTS)
