@@ -165,7 +165,7 @@ def local_package(scene: Scene) -> None:
     scene.write(
         "dbt_packages/lookalikes/dbt_project.yml", "name: lookalikes\nversion: '1.0'\nmodel-paths: [models]\n"
     )
-    scene.write("dbt_packages/lookalikes/models/lookalikes.sql", "select * from {{ ref('raw_contacts') }}")
+    scene.write("dbt_packages/lookalikes/models/lookalikes.sql", "select * from {{ ref('consented_audiences', 'raw_contacts') }}")
     scene.write("packages.yml", "packages: [{local: dbt_packages/lookalikes}]\n")
     scene.write("package-lock.yml", "packages:\n  - local: dbt_packages/lookalikes\n    name: lookalikes\n")
 
@@ -178,12 +178,20 @@ def mart_in_identity(scene: Scene) -> None:
 
 
 def with_key(scene: Scene) -> None:
-    """The match key in a delivered table: mart, candidate, contract and all."""
+    """The match key in a delivered table: mart, candidate, contracts and all."""
     scene.wrap(
-        "release_tailored_audience_members",
-        "select unaltered.*, keys.match_key from unaltered"
-        " left join {{ ref('list_matches') }} as keys on unaltered.user_id = keys.user_id",
+        "tailored_audience_members",
+        "select unaltered.*, max(keys.match_key) as match_key from unaltered"
+        " left join {{ ref('list_matches') }} as keys on unaltered.user_id = keys.user_id group by all",
     )
+    scene.edit(scene.model("release_tailored_audience_members"), "valid_until\n", "valid_until, match_key\n")
+    for path, model in (
+        ("models/marts/audiences/_audiences__models.yml", "  - name: tailored_audience_members\n"),
+        ("models/published/_published__models.yml", "  - name: delivery_tailored_audience_members\n"),
+    ):
+        before, columns, after = (scene.path / path).read_text().partition(model)
+        column = "    columns:\n      - {name: match_key, description: Key., data_type: varchar}\n"
+        scene.write(path, before + columns + after.replace("    columns:\n", column, 1))
 
 
 def rows_that_fit(scene: Scene) -> None:
@@ -554,7 +562,7 @@ DEVISED: dict[str, Leak] = {
         "nothing_released_below_the_minimum",
     ),
     "The gate is enabled by a var": Leak(
-        "no gate: the model contacts_consented_for_ads is missing or disabled",
+        "contacts_consented_for_ads' which is",
         lambda scene: scene.prepend("contacts_consented_for_ads", "{{ config(enabled=var('gate', false)) }}"),
     ),
 }
@@ -609,14 +617,14 @@ Findings = dict[str, list[str]]
 
 
 def sentences(output: str) -> list[str]:
-    """The faults in a message, which stand on lines of their own; else its last line but dbt's own."""
+    """The faults in a message, which stand on lines of their own; else what dbt itself said last."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for start in STARTS:
         for number, line in enumerate(lines):
             if start in line:
                 faults = lines[number + 1 :]
                 return faults[: next((at for at, fault in enumerate(faults) if fault.startswith(">")), None)]
-    return [line for line in lines if "Error" in line or "private" in line][-3:]
+    return lines[max(number for number, line in enumerate(lines) if re.search(r"\bError\b", line)) :][-1:]
 
 
 def locked_away(scene: Scene, built: Project, changes: Mapping[str, Transform]) -> list[str]:
