@@ -165,7 +165,10 @@ def local_package(scene: Scene) -> None:
     scene.write(
         "dbt_packages/lookalikes/dbt_project.yml", "name: lookalikes\nversion: '1.0'\nmodel-paths: [models]\n"
     )
-    scene.write("dbt_packages/lookalikes/models/lookalikes.sql", "select * from {{ ref('consented_audiences', 'raw_contacts') }}")
+    scene.write(
+        "dbt_packages/lookalikes/models/lookalikes.sql",
+        "select * from {{ ref('consented_audiences', 'raw_contacts') }}",
+    )
     scene.write("packages.yml", "packages: [{local: dbt_packages/lookalikes}]\n")
     scene.write("package-lock.yml", "packages:\n  - local: dbt_packages/lookalikes\n    name: lookalikes\n")
 
