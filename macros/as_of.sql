@@ -12,7 +12,7 @@
 #}
 {% macro released_as_of() -%}
     {%- if execute and flags.WHICH == 'test' -%}
-        {%- set release = adapter.get_relation(target.database, 'release', 'release') -%}
+        {%- set release = adapter.get_relation(target.database or none, 'release', 'release') -%}
         {{ return(ask('select as_of from ' ~ release).columns[0].values() | first if release) }}
     {%- endif -%}
 {%- endmacro %}

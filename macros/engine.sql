@@ -314,7 +314,7 @@
 
 {# What the warehouse holds in these schemas, as schema.name, in order. #}
 {% macro relations_of(schemas, database=none) -%}
-    {{ return(adapter.dispatch('relations_of')(schemas, database or target.database)) }}
+    {{ return(adapter.dispatch('relations_of')(schemas, database or target.database or none)) }}
 {%- endmacro %}
 
 {% macro default__relations_of(schemas, database) -%}

@@ -5,7 +5,7 @@
 
 {#
     The SQL as Spark reads it. Spark takes a backslash in a literal for an escape and two quotes in a row for
-    the end of one literal and the start of the next, both without a word; and it has other names for two types.
+    the end of one literal and the start of the next, both without a word; and it has other names for some types.
 #}
 {% macro spark_sql(sql) -%}
     {%- set parts = [] -%}
@@ -16,6 +16,7 @@
             {%- do parts.append(part) -%}
         {%- else -%}
             {%- set part = modules.re.sub('(?i)\\bvarchar\\b', 'string', part) -%}
+            {%- set part = modules.re.sub('(?i)\\bdouble precision\\b', 'double', part) -%}
             {%- do parts.append(modules.re.sub('(?i)\\btimestamptz\\b', 'timestamp', part)) -%}
         {%- endif -%}
     {%- endfor -%}
@@ -46,12 +47,47 @@
     {{ return("'(?s)' || " ~ signs | join) }}
 {%- endmacro %}
 
+{# The adapter declares no constraint to Iceberg, which would hold none: the query itself breaks off at a row. #}
 {% macro spark__create_table_as(temporary, relation, compiled_code, language='sql') -%}
-    {{ return(dbt_spark.spark__create_table_as(temporary, relation, spark_sql(compiled_code), language)) }}
+    {%- set query = held_to_constraints(compiled_code) if model.config.contract.enforced else compiled_code -%}
+    {{ return(dbt.spark__create_table_as(temporary, relation, spark_sql(query), language)) }}
+{%- endmacro %}
+
+{#
+    The rows of the query, each held to the contract's not_null and check constraints; a null passes a check, as
+    it does elsewhere. A primary key needs a look at all rows at once: data tests hold it.
+#}
+{% macro held_to_constraints(query) -%}
+    {%- set faults = [] -%}
+    {%- for column in model.columns.values() -%}
+        {%- for constraint in column.constraints if constraint.type == 'not_null' -%}
+            {%- do faults.append([column.name ~ ' is null', 'not_null of ' ~ column.name]) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- for constraint in model.constraints + (model.columns.values() | map(attribute='constraints') | sum(start=[])) -%}
+        {%- if constraint.type == 'check' -%}
+            {%- do faults.append(['not (' ~ constraint.expression ~ ')', 'check ' ~ constraint.expression]) -%}
+        {%- elif constraint.type not in ['not_null', 'primary_key'] -%}
+            {{ exceptions.raise_compiler_error(model.name ~ ': nothing holds a constraint ' ~ constraint.type ~ ' on Spark') }}
+        {%- endif -%}
+    {%- endfor -%}
+select rows_held.*
+from (
+{{ query }}
+) as rows_held
+{%- if faults %}
+where case
+    {%- for fault in faults %}
+    when {{ fault[0] }}
+        then cast(raise_error('{{ model.name }}: a row breaks the constraint {{ fault[1] | replace("'", "''") }}') as boolean)
+    {%- endfor %}
+    else true
+end
+{%- endif %}
 {%- endmacro %}
 
 {% macro spark__create_view_as(relation, sql) -%}
-    {{ return(dbt_spark.spark__create_view_as(relation, spark_sql(sql))) }}
+    {{ return(dbt.spark__create_view_as(relation, spark_sql(sql))) }}
 {%- endmacro %}
 
 {% macro spark__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit) -%}
@@ -74,20 +110,24 @@
 
 {# dbt-spark writes a missing cell as the text None, and quotes as they are. #}
 {% macro spark__load_csv_rows(model, agate_table) -%}
-    {%- set types = model.config.column_types -%}
-    {%- for chunk in agate_table.rows | batch(2000) -%}
+    {%- set columns = [] -%}
+    {%- for name in agate_table.column_names -%}
+        {%- do columns.append('cast(' ~ name ~ ' as ' ~ model.config.column_types[name] ~ ')') -%}
+    {%- endfor -%}
+    {%- for chunk in agate_table.rows | batch(5000) -%}
         {%- set rows = [] -%}
         {%- for row in chunk -%}
             {%- set cells = [] -%}
-            {%- for name in agate_table.column_names -%}
-                {%- set cell = row[loop.index0] -%}
-                {%- set literal = 'null' if cell is none else "'" ~ cell | string | replace("'", "''") ~ "'" -%}
-                {%- do cells.append('cast(' ~ literal ~ ' as ' ~ types[name] ~ ')') -%}
+            {%- for cell in row -%}
+                {%- do cells.append('null' if cell is none else "'" ~ cell | string | replace("'", "''") ~ "'") -%}
             {%- endfor -%}
             {%- do rows.append('(' ~ cells | join(', ') ~ ')') -%}
         {%- endfor -%}
         {%- do adapter.add_query(
-            spark_sql('insert into ' ~ this ~ ' values ' ~ rows | join(', ')), abridge_sql_log=True
+            spark_sql(
+                'insert into ' ~ this ~ ' select ' ~ columns | join(', ') ~ ' from values ' ~ rows | join(', ')
+                ~ ' as cells (' ~ agate_table.column_names | join(', ') ~ ')'
+            ), abridge_sql_log=True
         ) -%}
     {%- endfor -%}
     {{ return('-- ' ~ agate_table.rows | length ~ ' rows') }}

@@ -70,9 +70,9 @@
 #}
 {% macro leave_no_incident() %}
     {%- if execute and flags.WHICH in ['build', 'run'] and not var('incident_assessment') -%}
-        {%- do adapter.drop_schema(api.Relation.create(database=target.database, schema='incident')) -%}
+        {%- do adapter.drop_schema(api.Relation.create(database=target.database or none, schema='incident')) -%}
         {%- do adapter.drop_relation(api.Relation.create(
-            database=target.database, schema='input_views', identifier='raw_legacy_matches', type='view'
+            database=target.database or none, schema='input_views', identifier='raw_legacy_matches', type='view'
         )) -%}
     {%- endif -%}
 {% endmacro %}

@@ -155,7 +155,7 @@
         {%- do faults.extend(csv) -%}
         {{ return(csv_reader(stem ~ '.csv', found_columns) if not csv) }}
     {%- elif var('input') == 'tables' -%}
-        {%- set database = var('input_database') or target.database -%}
+        {%- set database = var('input_database') or target.database or none -%}
         {%- set schema = var('input_schema') | string -%}
         {%- if not modules.re.match('^\\w+$', schema) or not modules.re.match('^\\w+$', database | string) -%}
             {%- set fault = 'vars input_schema and input_database: write names of letters, digits and underscores' -%}
