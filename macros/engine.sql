@@ -352,7 +352,7 @@
     {%- do ask(statement) -%}
 {%- endmacro %}
 
-{# Whether the engine reads files of the machine that dbt runs on. #}
+{# Whether the engine reads CSV files of the machine that dbt runs on, and checks their bytes. #}
 {% macro reads_files() -%}
     {{ return(adapter.dispatch('reads_files')()) }}
 {%- endmacro %}
@@ -367,6 +367,23 @@
 
 {% macro spark__reads_files() -%}
     {{ return(false) }}
+{%- endmacro %}
+
+{# What to select from for a Parquet file; none where the engine reads no files. #}
+{% macro parquet_reader(path) -%}
+    {{ return(adapter.dispatch('parquet_reader')(path)) }}
+{%- endmacro %}
+
+{% macro default__parquet_reader(path) -%}
+    {{ return("read_parquet('" ~ path ~ "')") }}
+{%- endmacro %}
+
+{% macro postgres__parquet_reader(path) -%}
+    {{ return(none) }}
+{%- endmacro %}
+
+{% macro spark__parquet_reader(path) -%}
+    {{ return('parquet.`' ~ path ~ '`') }}
 {%- endmacro %}
 
 {#

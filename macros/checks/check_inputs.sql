@@ -135,20 +135,20 @@
     {%- if var('input') == 'seeds' -%}
         {%- set path = 'seeds/sample/' ~ table.name ~ '.csv' -%}
         {{ return(csv_reader(path, columns) if reads_files() and not csv_faults(path, columns, needs_rows)) }}
-    {%- elif var('input') == 'files' and not reads_files() -%}
+    {%- elif var('input') == 'files' and not parquet_reader('') -%}
         {%- set fault = 'var input: files are not read by ' ~ target.type ~ '; load them as tables, and use input: tables' -%}
         {%- do faults.append(fault) if fault not in faults -%}
         {{ return(none) }}
     {%- elif var('input') == 'files' -%}
         {%- set folder = var('input_path') | string -%}
-        {%- if not folder or modules.re.search("[*?\\[\\]'\"\\n\\r]", folder) -%}
-            {%- set fault = "var input_path: write a folder, without quotes, line ends or any of * ? [ ]" -%}
+        {%- if not folder or modules.re.search("[*?\\[\\]'\"`\\n\\r]", folder) -%}
+            {%- set fault = "var input_path: write a folder, without quotes, line ends or any of * ? [ ] `" -%}
             {%- do faults.append(fault) if fault not in faults -%}
             {{ return(none) }}
         {%- endif -%}
         {%- set stem = folder.rstrip('/') ~ '/' ~ table.name -%}
-        {%- if ask("select file_exists('" ~ stem ~ ".parquet')").rows[0][0] -%}
-            {{ return("read_parquet('" ~ stem ~ ".parquet')") }}
+        {%- if not reads_files() or ask("select file_exists('" ~ stem ~ ".parquet')").rows[0][0] -%}
+            {{ return(parquet_reader(stem ~ '.parquet')) }}
         {%- endif -%}
         {%- set found_columns = csv_columns(stem ~ '.csv', table) -%}
         {%- set csv = csv_faults(stem ~ '.csv', found_columns, needs_rows) -%}
