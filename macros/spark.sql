@@ -54,27 +54,31 @@
 {%- endmacro %}
 
 {#
-    The rows of the query, each held to the contract's not_null and check constraints; a null passes a check, as
-    it does elsewhere. A primary key needs a look at all rows at once: data tests hold it.
+    The rows of the query, each held to the constraints of the contract as DuckDB and PostgreSQL hold them: a key
+    stands once and holds no null, and a null passes a check.
 #}
 {% macro held_to_constraints(query) -%}
     {%- set faults = [] -%}
+    {%- set keys = [] -%}
     {%- for column in model.columns.values() -%}
-        {%- for constraint in column.constraints if constraint.type == 'not_null' -%}
-            {%- do faults.append([column.name ~ ' is null', 'not_null of ' ~ column.name]) -%}
+        {%- for constraint in column.constraints -%}
+            {%- do faults.extend(constraint_faults(constraint, [column.name], keys)) -%}
         {%- endfor -%}
     {%- endfor -%}
-    {%- for constraint in model.constraints + (model.columns.values() | map(attribute='constraints') | sum(start=[])) -%}
-        {%- if constraint.type == 'check' -%}
-            {%- do faults.append(['not (' ~ constraint.expression ~ ')', 'check ' ~ constraint.expression]) -%}
-        {%- elif constraint.type not in ['not_null', 'primary_key'] -%}
-            {{ exceptions.raise_compiler_error(model.name ~ ': nothing holds a constraint ' ~ constraint.type ~ ' on Spark') }}
-        {%- endif -%}
+    {%- for constraint in model.constraints -%}
+        {%- do faults.extend(constraint_faults(constraint, constraint.columns, keys)) -%}
     {%- endfor -%}
-select rows_held.*
+select {{ model.columns.keys() | join(', ') }}
 from (
+    select
+        rows_of_query.*
+        {%- for key in keys %},
+        count(*) over (partition by {{ key | join(', ') }}) as rows_of_key_{{ loop.index }}
+        {%- endfor %}
+    from (
 {{ query }}
-) as rows_held
+    ) as rows_of_query
+) as counted_rows
 {%- if faults %}
 where case
     {%- for fault in faults %}
@@ -84,6 +88,25 @@ where case
     else true
 end
 {%- endif %}
+{%- endmacro %}
+
+{# Conditions for a row that breaks the constraint, and its name; a primary key joins the keys. #}
+{% macro constraint_faults(constraint, columns, keys) -%}
+    {%- set faults = [] -%}
+    {%- if constraint.type == 'check' -%}
+        {%- do faults.append(['not (' ~ constraint.expression ~ ')', 'check (' ~ constraint.expression ~ ')']) -%}
+    {%- elif constraint.type in ['not_null', 'primary_key'] -%}
+        {%- for column in columns -%}
+            {%- do faults.append([column ~ ' is null', 'not_null (' ~ column ~ ')']) -%}
+        {%- endfor -%}
+    {%- else -%}
+        {{ exceptions.raise_compiler_error(model.name ~ ': nothing holds a constraint ' ~ constraint.type ~ ' on Spark') }}
+    {%- endif -%}
+    {%- if constraint.type == 'primary_key' -%}
+        {%- do keys.append(columns) -%}
+        {%- do faults.append(['rows_of_key_' ~ keys | length ~ ' > 1', 'primary_key (' ~ columns | join(', ') ~ ')']) -%}
+    {%- endif -%}
+    {{ return(faults) }}
 {%- endmacro %}
 
 {% macro spark__create_view_as(relation, sql) -%}
