@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines build publish test test-engines incident sample benchmark attacks clean
+.PHONY: help install engines build publish test test-engines spark-cluster incident sample benchmark attacks clean
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -46,9 +46,13 @@ incident: install
 test: install
 	$(BIN)/python -m pytest
 
-# test-engines  builds on PostgreSQL beside DuckDB and compares every row
+# test-engines  builds on PostgreSQL and Spark beside DuckDB and compares every row
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
+
+# spark-cluster  builds the sample on a Spark cluster of its own: a master and two workers on loopback
+spark-cluster: engines
+	$(BIN)/python scripts/spark_cluster.py run --workers 2 --lake build/lake $(BIN)/dbt build --target spark --exclude-resource-type unit_test
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install

@@ -121,6 +121,42 @@ end
     {{ return(spark_sql(dbt.default__get_empty_schema_sql(columns))) }}
 {%- endmacro %}
 
+{# The last step of building a table: the files of what it held before go, and with them who is gone from it. #}
+{% macro spark__persist_constraints(relation, model) -%}
+    {%- do run_query(
+        "call spark_catalog.system.expire_snapshots(table => '" ~ relation
+        ~ "', older_than => timestamp '9999-01-01 00:00:00', retain_last => 1)"
+    ) -%}
+{%- endmacro %}
+
+{# Without `purge` the files of a dropped table stay. #}
+{% macro spark__drop_relation(relation) -%}
+    {%- call statement('drop_relation', auto_begin=False) -%}
+        drop {{ relation.type }} if exists {{ relation }} {{ 'purge' if relation.type == 'table' }}
+    {%- endcall -%}
+{%- endmacro %}
+
+{% macro spark__drop_schema(relation) -%}
+    {%- for name in relations_of([relation.schema]) -%}
+        {%- do adapter.drop_relation(load_relation(api.Relation.create(schema=relation.schema, identifier=name.split('.')[-1]))) -%}
+    {%- endfor -%}
+    {%- call statement('drop_schema') -%}
+        drop schema if exists {{ relation.schema }} cascade
+    {%- endcall -%}
+{%- endmacro %}
+
+{# A digest of each mart's rows in no order, as JSON: for who compares two builds. #}
+{% macro mart_digests() -%}
+    {%- set digests = {} -%}
+    {%- for model in graph.nodes.values() if model.resource_type == 'model' and model.schema == 'marts' -%}
+        {%- set answer = run_query(
+            'select count(*), cast(sum(cast(xxhash64(*) as decimal(38, 0))) as string) from marts.' ~ model.alias
+        ).rows[0] -%}
+        {%- do digests.update({model.alias: answer[0] ~ ' ' ~ answer[1]}) -%}
+    {%- endfor -%}
+    {%- do print(tojson(digests, sort_keys=true)) -%}
+{%- endmacro %}
+
 {% macro spark__create_csv_table(model, agate_table) -%}
     {%- set columns = [] -%}
     {%- for name, data_type in model.config.column_types.items() -%}
