@@ -79,9 +79,9 @@
 {%- endmacro %}
 
 {% macro spark__compose_characters(text) -%}
-    {#- Spark 3.5 has no normalization of its own; ASCII has nothing to compose -#}
+    {#- Spark 3.5 has no normalization of its own, and ICU's takes no null; ASCII has nothing to compose -#}
     case
-        when {{ matches(text, "'^[ -~]*$'") }} then {{ text }}
+        when coalesce({{ matches(text, "'^[ -~]*$'") }}, true) then {{ text }}
         else java_method('com.ibm.icu.text.Normalizer', 'compose', {{ text }}, false)
     end
 {%- endmacro %}
@@ -100,9 +100,13 @@
 {%- endmacro %}
 
 {% macro spark__without_accents(text) -%}
-    regexp_replace(
-        java_method('com.ibm.icu.text.Normalizer', 'decompose', {{ text }}, false), '[{{ "\u0300-\u036f" }}]', ''
-    )
+    case
+        when {{ text }} is not null
+            then regexp_replace(
+                java_method('com.ibm.icu.text.Normalizer', 'decompose', {{ text }}, false),
+                '[{{ "\u0300-\u036f" }}]', ''
+            )
+    end
 {%- endmacro %}
 
 {% macro base64_to_hex(text) -%}
