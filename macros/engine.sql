@@ -100,13 +100,8 @@
 {%- endmacro %}
 
 {% macro spark__without_accents(text) -%}
-    case
-        when {{ text }} is not null
-            then regexp_replace(
-                java_method('com.ibm.icu.text.Normalizer', 'decompose', {{ text }}, false),
-                '[{{ "\u0300-\u036f" }}]', ''
-            )
-    end
+    {#- marks, and the letters a to z that Unicode takes apart into one and its marks: all that names are read by -#}
+    regexp_replace(translate({{ text }}, '{{ accented_letters() }}', '{{ plain_letters() }}'), '\p{M}', '')
 {%- endmacro %}
 
 {% macro base64_to_hex(text) -%}
