@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,38 +165,62 @@ def run(workers: int, lake: Path | None, command: tuple[str, ...]) -> None:
     sys.exit(code)
 
 
-def build_seconds(workers: int, data: Path, folder: Path, lost_after: float | None = None) -> float:
-    """Seconds of the models, neither published nor derived a second time, on the inputs in DATA.
+def start_dbt(cluster: Cluster, folder: Path, data: Path, *command: str) -> subprocess.Popen:
+    """Start a dbt command on the inputs in DATA, with its tables and artifacts in a folder."""
+    variables = {"input": "files", "input_path": str(data.absolute()), "as_of": AS_OF}
+    options = ["--target", "spark", "--target-path", str(folder / "target"), "--vars", json.dumps(variables)]
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("dbt"), "--no-use-colors", *command, *options],
+        cwd=ROOT,
+        env={**os.environ, **cluster.variables, "SPARK_PARTITIONS": str(2 * max(len(cluster.workers), 1))},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def finish(process: subprocess.Popen, at_start: Callable[[], None] = lambda: None) -> list[str]:
+    """Wait for a dbt command, and say when its first model starts; the lines that it printed.
+
+    Raises:
+        click.ClickException: it failed; the end of its output is in the error.
+    """
+    lines: list[str] = []
+    for line in process.stdout or []:
+        if " 1 of " in line and " START sql " in line:
+            at_start()
+        lines.append(line)
+    if process.wait():
+        raise click.ClickException("".join(lines[-60:]))
+    return lines
+
+
+def build(workers: int, data: Path, folder: Path, lost_after: float | None = None) -> tuple[float, str]:
+    """Build the models, neither published nor derived a second time: the seconds, and digests of the marts.
 
     Args:
         workers: processes of the cluster, with one core each.
         data: folder of inputs as Parquet.
         folder: where the tables go; made anew.
         lost_after: seconds after the first model at which one of the workers is killed.
-
-    Raises:
-        click.ClickException: dbt fails; its output is in the error.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    variables = {"input": "files", "input_path": str(data.absolute()), "as_of": AS_OF}
-    excluded = ["path:models/published", "path:models/audit"]
-    for command in (["seed", "--select", "path:seeds/policy"], ["run", "--exclude", *excluded]):
-        with spark(workers if command[0] == "run" else 0, folder) as cluster:
-            process = subprocess.Popen(
-                [Path(sys.executable).with_name("dbt"), "--no-use-colors", *command, "--target", "spark",
-                 "--target-path", str(folder / "target"), "--vars", json.dumps(variables)],
-                cwd=ROOT, env={**os.environ, **cluster.variables, "SPARK_PARTITIONS": str(2 * workers)},
-                text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-            output = []
-            for line in process.stdout:
-                output.append(line)
-                if " START sql " in line and command[0] == "run" and lost_after is not None:
-                    threading.Timer(lost_after, end, cluster.workers[:1]).start()
-                    lost_after = None
-            if process.wait():
-                raise click.ClickException("".join(output[-60:]))
-    return json.loads((folder / "target" / "run_results.json").read_text())["elapsed_time"]
+    with spark(lake=folder) as alone:
+        finish(start_dbt(alone, folder, data, "seed", "--select", "path:seeds/policy"))
+    with spark(workers, folder) as cluster:
+
+        def lose_a_worker() -> None:
+            if lost_after is not None:
+                threading.Timer(lost_after, end, cluster.workers[:1]).start()
+
+        excluded = ["path:models/published", "path:models/audit"]
+        finish(start_dbt(cluster, folder, data, "run", "--exclude", *excluded), lose_a_worker)
+        if lost_after is not None and cluster.workers[0].poll() is None:
+            raise click.ClickException("the build ended before a worker was killed")
+    seconds = json.loads((folder / "target" / "run_results.json").read_text())["elapsed_time"]
+    with spark(lake=folder) as alone:
+        digests = finish(start_dbt(alone, folder, data, "--quiet", "run-operation", "mart_digests"))
+    return seconds, next(line for line in digests if line.startswith("{"))
 
 
 def forecast(small: dict, large: dict, contacts: int, workers: int) -> dict[str, float]:
@@ -235,28 +259,23 @@ def measure(users: tuple[int, int], data: Path, json_file: Path | None, table: P
     for count in users:
         inputs = data / f"users_{count}"
         if not (inputs / "raw_contacts.parquet").exists():
-            options = [
-                "--users",
-                str(count),
-                "--entries",
-                str(count),
-                "--lists",
-                str(max(count // 10_000, 20)),
-            ]
-            subprocess.run(
-                [sys.executable, ROOT / "scripts/generate.py", *options, "--out", inputs], check=True
-            )
+            rows = ["--users", str(count), "--entries", str(count), "--lists", str(max(count // 10_000, 20))]
+            subprocess.run([sys.executable, ROOT / "scripts/generate.py", *rows, "--out", inputs], check=True)
         contacts = duckdb.sql(f"select count(*) from '{inputs}/raw_contacts.parquet'").fetchall()[0][0]
-        sizes.append({"users": count, "contacts": contacts, "seconds": {}})
+        size: dict = {"users": count, "contacts": contacts, "seconds": {}}
+        digests = set()
         for workers in (1, 2):
-            sizes[-1]["seconds"][workers] = build_seconds(workers, inputs, data / "lake")
-            console.print(f"{contacts:,} contacts, {workers} workers: {sizes[-1]['seconds'][workers]:.0f} s")
+            size["seconds"][workers], digest = build(workers, inputs, data / "lake")
+            console.print(f"{contacts:,} contacts, {workers} workers: {size['seconds'][workers]:.0f} s")
+            digests.add(digest)
+        if count == users[-1]:
+            size["seconds_with_a_loss"], digest = build(2, inputs, data / "lake", size["seconds"][2] / 2)
+            console.print(f"one of 2 workers killed: {size['seconds_with_a_loss']:.0f} s")
+            digests.add(digest)
+        if len(digests) > 1:
+            raise click.ClickException("the same inputs gave different marts")
+        sizes.append(size)
     small, large = sizes
-    inputs = data / f"users_{users[1]}"
-    large["seconds_with_a_loss"] = build_seconds(2, inputs, data / "lake", large["seconds"][2] / 2)
-    console.print(
-        f"{large['contacts']:,} contacts, one of 2 workers killed: {large['seconds_with_a_loss']:.0f} s"
-    )
     figures = {
         "sizes": sizes,
         "forecasts": [forecast(small, large, 1_000_000_000, workers) for workers in (10, 100)],
