@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines browser build publish evidence docs test test-engines test-evidence incident sample benchmark attacks mutants prove clean
+.PHONY: help install engines browser build publish evidence docs test test-engines test-evidence spark-cluster incident sample benchmark attacks mutants prove clean
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -62,7 +62,7 @@ incident: install
 test: install
 	$(BIN)/python -m pytest
 
-# test-engines  builds on PostgreSQL beside DuckDB and compares every row
+# test-engines  builds on PostgreSQL and Spark beside DuckDB and compares every row
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
 
@@ -75,6 +75,10 @@ prove: install
 # test-evidence  looks at the evidence page in a real Chromium
 test-evidence: browser
 	$(BIN)/python -m pytest -m browser
+
+# spark-cluster  builds the sample on a Spark cluster of its own: a master and two workers on loopback
+spark-cluster: engines
+	$(BIN)/python scripts/spark_cluster.py run --workers 2 --lake build/lake $(BIN)/dbt build --target spark --exclude-resource-type unit_test
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install
