@@ -5,8 +5,8 @@
     python scripts/spark_cluster.py run --workers 2 dbt build --target spark
     python scripts/spark_cluster.py measure --table docs/spark.md
 
-Spark and Iceberg come from scripts/requirements/engines.txt; Java and ICU are Debian's, and where they are missing
-and this runs as root, `apt-get install` comes first. Tables are kept in a temporary folder, or in one that is
+Spark and Iceberg come from scripts/requirements/engines.txt; Java and ICU are Debian's, and where they are
+missing and this runs as root, `apt-get install` comes first. Tables are kept in a temporary folder, or in one that is
 named. A cluster is a master and workers, each a process of its own that listens on loopback alone. The
 command finds all of it through variables (SPARK_MASTER, SPARK_JARS, SPARK_LAKE), which profiles.yml reads.
 The exit code is the command's, or 1 when there is no Spark to be had.
