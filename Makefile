@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines browser build publish publish-postgres evidence docs test test-engines test-evidence incident sample benchmark attacks mutants prove clean test-superset
+.PHONY: help install engines browser build publish publish-postgres evidence docs test test-engines test-evidence spark-cluster incident sample benchmark attacks mutants prove clean test-superset
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -66,7 +66,7 @@ incident: install
 test: install
 	$(BIN)/python -m pytest
 
-# test-engines  builds on PostgreSQL beside DuckDB and compares every row; publishes there, under readers
+# test-engines  builds on PostgreSQL and Spark beside DuckDB and compares every row; publishes on PostgreSQL, under readers
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
 
@@ -90,6 +90,10 @@ test-superset: browser .venv/superset/.installed
 	$(PYTHON) -m venv .venv/superset
 	.venv/superset/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
 	touch $@
+
+# spark-cluster  builds the sample on a Spark cluster of its own: a master and two workers on loopback
+spark-cluster: engines
+	$(BIN)/python scripts/spark_cluster.py run --workers 2 --lake build/lake $(BIN)/dbt build --target spark --exclude-resource-type unit_test
 
 # sample  writes the bundled sample and the phone regions anew from their generators
 sample: install

@@ -12,8 +12,8 @@
 #}
 {% macro released_as_of() -%}
     {%- if execute and flags.WHICH == 'test' -%}
-        {%- set release = adapter.get_relation(target.database, 'release', 'release') -%}
-        {{ return(run_query('select as_of from ' ~ release).columns[0].values() | first if release) }}
+        {%- set release = adapter.get_relation(target.database or none, 'release', 'release') -%}
+        {{ return(ask('select as_of from ' ~ release).columns[0].values() | first if release) }}
     {%- endif -%}
 {%- endmacro %}
 

@@ -16,8 +16,20 @@
     ({{ text }} ~ ({{ pattern }}))
 {%- endmacro %}
 
+{% macro spark__matches(text, pattern) -%}
+    ({{ text }} rlike {{ java_pattern(pattern) }})
+{%- endmacro %}
+
 {% macro replace_matches(text, pattern, replacement) -%}
+    {{ return(adapter.dispatch('replace_matches')(text, pattern, replacement)) }}
+{%- endmacro %}
+
+{% macro default__replace_matches(text, pattern, replacement) -%}
     regexp_replace({{ text }}, {{ pattern }}, {{ replacement }}, 'g')
+{%- endmacro %}
+
+{% macro spark__replace_matches(text, pattern, replacement) -%}
+    regexp_replace({{ text }}, {{ java_pattern(pattern) }}, {{ replacement }})
 {%- endmacro %}
 
 {% macro first_match(text, pattern) -%}
@@ -33,6 +45,10 @@
     nullif(substring({{ text }} from '(' || {{ pattern }} || ')'), '')
 {%- endmacro %}
 
+{% macro spark__first_match(text, pattern) -%}
+    nullif(regexp_extract({{ text }}, {{ java_pattern(pattern) }}, 0), '')
+{%- endmacro %}
+
 {% macro sha256_hex(text) -%}
     {{ return(adapter.dispatch('sha256_hex')(text)) }}
 {%- endmacro %}
@@ -43,6 +59,10 @@
 
 {% macro postgres__sha256_hex(text) -%}
     encode(sha256(convert_to({{ text }}, 'UTF8')), 'hex')
+{%- endmacro %}
+
+{% macro spark__sha256_hex(text) -%}
+    sha2({{ text }}, 256)
 {%- endmacro %}
 
 {% macro compose_characters(text) -%}
@@ -58,6 +78,14 @@
     normalize({{ text }}, nfc)
 {%- endmacro %}
 
+{% macro spark__compose_characters(text) -%}
+    {#- Spark 3.5 has no normalization of its own, and ICU's takes no null; ASCII has nothing to compose -#}
+    case
+        when coalesce({{ matches(text, "'^[ -~]*$'") }}, true) then {{ text }}
+        else java_method('com.ibm.icu.text.Normalizer', 'compose', {{ text }}, false)
+    end
+{%- endmacro %}
+
 {% macro without_accents(text) -%}
     {{ return(adapter.dispatch('without_accents')(text)) }}
 {%- endmacro %}
@@ -69,6 +97,11 @@
 {% macro postgres__without_accents(text) -%}
     {#- the combining marks of Latin, Greek and Cyrillic -#}
     normalize(regexp_replace(normalize({{ text }}, nfd), '[{{ "\u0300-\u036f" }}]', '', 'g'), nfc)
+{%- endmacro %}
+
+{% macro spark__without_accents(text) -%}
+    {#- marks, and the letters a to z that Unicode takes apart into one and its marks: all that names are read by -#}
+    regexp_replace(translate({{ text }}, '{{ accented_letters() }}', '{{ plain_letters() }}'), '\p{M}', '')
 {%- endmacro %}
 
 {% macro base64_to_hex(text) -%}
@@ -83,9 +116,22 @@
     encode(decode({{ text }}, 'base64'), 'hex')
 {%- endmacro %}
 
+{% macro spark__base64_to_hex(text) -%}
+    lower(hex(unbase64({{ text }})))
+{%- endmacro %}
+
 {% macro join_distinct(text) -%}
     {#- The distinct texts of a group in order, with a bar between them -#}
+    {{ return(adapter.dispatch('join_distinct')(text)) }}
+{%- endmacro %}
+
+{% macro default__join_distinct(text) -%}
     string_agg(distinct {{ text }}, '|' order by {{ text }})
+{%- endmacro %}
+
+{% macro spark__join_distinct(text) -%}
+    {#- of no text it is null, not empty -#}
+    case when count({{ text }}) > 0 then array_join(sort_array(collect_set({{ text }})), '|') end
 {%- endmacro %}
 
 {#
@@ -114,6 +160,17 @@
     {%- endfor %}
 {%- endmacro %}
 
+{% macro spark__order_free_digest(id) -%}
+    cast(count(*) as varchar)
+    {%- for half in ([15, 14, 13, 12, 11, 10, 9, 8], [7, 6, 5, 4, 3, 2, 1, 0]) %}
+        || '-' || cast(sum(cast(conv(
+        {%- for byte in half %}
+            {{ '|| ' if not loop.first }}substr(md5({{ id }}), {{ 2 * byte + 1 }}, 2)
+        {%- endfor %}
+        , 16, 10) as decimal(20, 0))) as varchar)
+    {%- endfor %}
+{%- endmacro %}
+
 {# A number from a text and the key of sizes (scripts/size_noise.py), uniform from 0 on; null without a key. #}
 {% macro keyed_number(text) -%}
     {{ return(adapter.dispatch('keyed_number')(text)) }}
@@ -135,6 +192,11 @@
     end
 {%- endmacro %}
 
+{% macro spark__keyed_number(text) -%}
+    {#- an HMAC in SQL would write the key into the plan: without one no size leaves -#}
+    cast(null as bigint)
+{%- endmacro %}
+
 {% macro add_days(moment, days) -%}
     {{ return(adapter.dispatch('add_days')(moment, days)) }}
 {%- endmacro %}
@@ -147,6 +209,23 @@
     {{ moment }} + make_interval(days => {{ days }})
 {%- endmacro %}
 
+{% macro spark__add_days(moment, days) -%}
+    {{ moment }} + make_dt_interval({{ days }})
+{%- endmacro %}
+
+{% macro is_finite(moment) -%}
+    {{ return(adapter.dispatch('is_finite')(moment)) }}
+{%- endmacro %}
+
+{% macro default__is_finite(moment) -%}
+    isfinite({{ moment }})
+{%- endmacro %}
+
+{% macro spark__is_finite(moment) -%}
+    {#- Spark has no other moments -#}
+    ({{ moment }} is null or true)
+{%- endmacro %}
+
 {# A cast that gives null for what it cannot read. #}
 {% macro cast_or_null(expression, data_type) -%}
     {{ return(adapter.dispatch('cast_or_null')(expression, data_type)) }}
@@ -157,6 +236,15 @@
 {%- endmacro %}
 
 {% macro postgres__cast_or_null(expression, data_type) -%}
+    {{ return(cast_what_is_readable(expression, data_type)) }}
+{%- endmacro %}
+
+{% macro spark__cast_or_null(expression, data_type) -%}
+    {#- try_cast would read a year, an hour or the name of a zone -#}
+    {{ return(cast_what_is_readable(expression, data_type)) }}
+{%- endmacro %}
+
+{% macro cast_what_is_readable(expression, data_type) -%}
     {#- only what the cast is sure to read reaches it: its error would quote the cell -#}
     {%- set days = [
         '(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])', '(0[469]|11)-(0[1-9]|[12][0-9]|30)', '02-(0[1-9]|1[0-9]|2[0-8])',
@@ -172,8 +260,8 @@
         'timestamptz': '^(?!0000)([0-9]{4}-(' ~ days | join('|') ~ ')|' ~ leap_years ~ '-02-29)([ T]' ~ time ~ offset ~ '?)?$',
     }[data_type] -%}
     case
-        when {{ matches('cast(' ~ expression ~ ' as text)', "'" ~ readable ~ "'") }}
-            then cast(cast({{ expression }} as text) as {{ data_type }})
+        when {{ matches('cast(' ~ expression ~ ' as varchar)', "'" ~ readable ~ "'") }}
+            then cast(cast({{ expression }} as varchar) as {{ data_type }})
     end
 {%- endmacro %}
 
@@ -199,6 +287,52 @@
     ).rows) }}
 {%- endmacro %}
 
+{% macro spark__columns_of(reader) -%}
+    {%- set names = {
+        'string': 'VARCHAR', 'int': 'INTEGER', 'timestamp': 'TIMESTAMP WITH TIME ZONE', 'timestamp_ntz': 'TIMESTAMP',
+    } -%}
+    {%- set columns = [] -%}
+    {%- for row in ask('describe query select * from ' ~ reader).rows -%}
+        {%- do columns.append([row[0], names.get(row[1], row[1] | upper)]) -%}
+    {%- endfor -%}
+    {{ return(columns) }}
+{%- endmacro %}
+
+{# The table that a query answers with, outside any model. #}
+{% macro ask(query) -%}
+    {{ return(adapter.dispatch('ask')(query)) }}
+{%- endmacro %}
+
+{% macro default__ask(query) -%}
+    {{ return(run_query(query)) }}
+{%- endmacro %}
+
+{% macro spark__ask(query) -%}
+    {{ return(run_query(spark_sql(query))) }}
+{%- endmacro %}
+
+{# What the warehouse holds in these schemas, as schema.name, in order. #}
+{% macro relations_of(schemas, database=none) -%}
+    {{ return(adapter.dispatch('relations_of')(schemas, database or target.database or none)) }}
+{%- endmacro %}
+
+{% macro default__relations_of(schemas, database) -%}
+    {{ return(ask(
+        "select table_schema || '.' || table_name from information_schema.tables where table_schema in ('"
+        ~ schemas | join("', '") ~ "') and table_catalog = '" ~ database ~ "' order by 1"
+    ).columns[0].values() | list) }}
+{%- endmacro %}
+
+{% macro spark__relations_of(schemas, database) -%}
+    {%- set relations = [] -%}
+    {%- for schema in ask('show schemas').columns[0].values() if schema in schemas -%}
+        {%- for row in ask('show tables in ' ~ schema).rows -%}
+            {%- do relations.append(row[0] ~ '.' ~ row[1]) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(relations | sort) }}
+{%- endmacro %}
+
 {# Runs a statement that changes the catalog outside any model, so that it stands when the next model runs. #}
 {% macro run_ddl(statement) -%}
     {{ return(adapter.dispatch('run_ddl')(statement)) }}
@@ -213,7 +347,11 @@
     {%- do run_query('begin; ' ~ statement ~ '; commit') -%}
 {%- endmacro %}
 
-{# Whether the engine reads files of the machine that dbt runs on. #}
+{% macro spark__run_ddl(statement) -%}
+    {%- do ask(statement) -%}
+{%- endmacro %}
+
+{# Whether the engine reads CSV files of the machine that dbt runs on, and checks their bytes. #}
 {% macro reads_files() -%}
     {{ return(adapter.dispatch('reads_files')()) }}
 {%- endmacro %}
@@ -224,6 +362,27 @@
 
 {% macro postgres__reads_files() -%}
     {{ return(false) }}
+{%- endmacro %}
+
+{% macro spark__reads_files() -%}
+    {{ return(false) }}
+{%- endmacro %}
+
+{# What to select from for a Parquet file; none where the engine reads no files. #}
+{% macro parquet_reader(path) -%}
+    {{ return(adapter.dispatch('parquet_reader')(path)) }}
+{%- endmacro %}
+
+{% macro default__parquet_reader(path) -%}
+    {{ return("read_parquet('" ~ path ~ "')") }}
+{%- endmacro %}
+
+{% macro postgres__parquet_reader(path) -%}
+    {{ return(none) }}
+{%- endmacro %}
+
+{% macro spark__parquet_reader(path) -%}
+    {{ return('parquet.`' ~ path ~ '`') }}
 {%- endmacro %}
 
 {#

@@ -53,10 +53,9 @@
 
 {# Names of what the warehouse holds in a schema. #}
 {% macro relations_in(schema) %}
-    {{ return(run_query(
-        "select table_name from information_schema.tables"
-        ~ " where table_schema = '" ~ schema ~ "' and table_catalog = '" ~ target.database ~ "' order by 1"
-    ).columns[0].values() | list) }}
+    {%- set names = [] -%}
+    {%- for relation in relations_of([schema]) -%}{%- do names.append(relation.split('.')[-1]) -%}{%- endfor -%}
+    {{ return(names) }}
 {% endmacro %}
 
 {# Names of what the enabled models and seeds make there. #}
@@ -71,9 +70,9 @@
 #}
 {% macro leave_no_incident() %}
     {%- if execute and flags.WHICH in ['build', 'run'] and not var('incident_assessment') -%}
-        {%- do adapter.drop_schema(api.Relation.create(database=target.database, schema='incident')) -%}
+        {%- do adapter.drop_schema(api.Relation.create(database=target.database or none, schema='incident')) -%}
         {%- do adapter.drop_relation(api.Relation.create(
-            database=target.database, schema='input_views', identifier='raw_legacy_matches', type='view'
+            database=target.database or none, schema='input_views', identifier='raw_legacy_matches', type='view'
         )) -%}
     {%- endif -%}
 {% endmacro %}

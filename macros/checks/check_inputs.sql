@@ -65,11 +65,11 @@
     {%- set faults = [] -%}
     {%- for moment in ['2019-01-01 00:00:00', '2019-07-01 00:00:00'] -%}
         {%- set is_utc = "cast('" ~ moment ~ "' as timestamptz) = cast('" ~ moment ~ "+00:00' as timestamptz)" -%}
-        {%- if not faults and not run_query('select ' ~ is_utc).rows[0][0] -%}
+        {%- if not faults and not ask('select ' ~ is_utc).rows[0][0] -%}
             {%- do faults.append('time zone of the session: must be UTC, since no offset means UTC') -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- if not run_query("select 'a' > 'B' and lower('\u00c4') = '\u00e4'").rows[0][0] -%}
+    {%- if not ask("select 'a' > 'B' and lower('\u00c4') = '\u00e4'").rows[0][0] -%}
         {%- do faults.append(
             'database: text must sort by code point and have a case beyond ASCII (on PostgreSQL: locale C.UTF-8)'
         ) -%}
@@ -79,11 +79,11 @@
 
 {% macro as_of_faults() %}
     {%- set faults = [] -%}
-    {%- if run_query('select ' ~ as_of() ~ ' > ' ~ moment_literal(run_start())).rows[0][0] -%}
+    {%- if ask('select ' ~ as_of() ~ ' > ' ~ moment_literal(run_start())).rows[0][0] -%}
         {%- do faults.append('var as_of: lies in the future') -%}
     {%- endif -%}
     {%- for relation in published_relations() if flags.WHICH != 'test' -%}
-        {%- if not faults and run_query('select max(as_of) > ' ~ as_of() ~ ' from ' ~ relation).rows[0][0] -%}
+        {%- if not faults and ask('select max(as_of) > ' ~ as_of() ~ ' from ' ~ relation).rows[0][0] -%}
             {%- do faults.append(
                 'var as_of: lies before that of ' ~ relation ~ '; to publish an older state, drop the schemas'
                 ~ ' published, delivery and state first, or build in another warehouse'
@@ -103,7 +103,7 @@
 {% endmacro %}
 
 {% macro csv_faults(path, columns, must_have_rows) %}
-    {%- set answer = run_query(
+    {%- set answer = ask(
         "select csv_faults('" ~ path | replace("'", "''") ~ "', '" ~ tojson(columns) ~ "', " ~ must_have_rows ~ ")"
     ) -%}
     {{ return(fromjson(answer.rows[0][0])) }}
@@ -112,7 +112,7 @@
 {# The columns of the contract that a CSV file has: an older file may lack what became a column later. #}
 {% macro csv_columns(path, table) %}
     {%- set optional = table.columns.values() | selectattr('config.meta.optional', 'defined') | map(attribute='name') | list -%}
-    {%- set answer = run_query(
+    {%- set answer = ask(
         "select csv_columns('" ~ path | replace("'", "''") ~ "', '" ~ tojson(table.columns.keys() | list) ~ "', '" ~ tojson(optional) ~ "')"
     ) -%}
     {{ return(fromjson(answer.rows[0][0])) }}
@@ -135,29 +135,29 @@
     {%- if var('input') == 'seeds' -%}
         {%- set path = 'seeds/sample/' ~ table.name ~ '.csv' -%}
         {{ return(csv_reader(path, columns) if reads_files() and not csv_faults(path, columns, needs_rows)) }}
-    {%- elif var('input') == 'files' and not reads_files() -%}
+    {%- elif var('input') == 'files' and not parquet_reader('') -%}
         {%- set fault = 'var input: files are not read by ' ~ target.type ~ '; load them as tables, and use input: tables' -%}
         {%- do faults.append(fault) if fault not in faults -%}
         {{ return(none) }}
     {%- elif var('input') == 'files' -%}
         {%- set folder = var('input_path') | string -%}
-        {%- if not folder or modules.re.search("[*?\\[\\]'\"\\n\\r]", folder) -%}
-            {%- set fault = "var input_path: write a folder, without quotes, line ends or any of * ? [ ]" -%}
+        {%- if not folder or modules.re.search("[*?\\[\\]'\"`\\n\\r]", folder) -%}
+            {%- set fault = "var input_path: write a folder, without quotes, line ends or any of * ? [ ] `" -%}
             {%- do faults.append(fault) if fault not in faults -%}
             {{ return(none) }}
         {%- endif -%}
         {%- set stem = folder.rstrip('/') ~ '/' ~ table.name -%}
-        {%- if run_query("select file_exists('" ~ stem ~ ".parquet')").rows[0][0] -%}
-            {{ return("read_parquet('" ~ stem ~ ".parquet')") }}
+        {%- if not reads_files() or ask("select file_exists('" ~ stem ~ ".parquet')").rows[0][0] -%}
+            {{ return(parquet_reader(stem ~ '.parquet')) }}
         {%- endif -%}
         {%- set found_columns = csv_columns(stem ~ '.csv', table) -%}
         {%- set csv = csv_faults(stem ~ '.csv', found_columns, needs_rows) -%}
         {%- do faults.extend(csv) -%}
         {{ return(csv_reader(stem ~ '.csv', found_columns) if not csv) }}
     {%- elif var('input') == 'tables' -%}
-        {%- set database = (var('input_database') or target.database) | string -%}
+        {%- set database = var('input_database') or target.database or none -%}
         {%- set schema = var('input_schema') | string -%}
-        {%- if not modules.re.match('^\\w+$', schema) or not modules.re.match('^\\w+$', database) -%}
+        {%- if not modules.re.match('^\\w+$', schema) or not modules.re.match('^\\w+$', database | string) -%}
             {%- set fault = 'vars input_schema and input_database: write names of letters, digits and underscores' -%}
             {%- do faults.append(fault) if fault not in faults -%}
             {{ return(none) }}
@@ -166,11 +166,7 @@
             {%- do faults.append(fault) if fault not in faults -%}
             {{ return(none) }}
         {%- endif -%}
-        {%- set found = run_query(
-            "select count(*) from information_schema.tables where table_catalog = '" ~ database
-            ~ "' and table_schema = '" ~ schema ~ "' and table_name = '" ~ table.name ~ "'"
-        ) -%}
-        {%- if found.rows[0][0] == 0 -%}
+        {%- if schema ~ '.' ~ table.name not in relations_of([schema], database) -%}
             {%- do faults.append(table.name ~ ': no such relation in ' ~ database ~ '.' ~ schema) -%}
             {{ return(none) }}
         {%- endif -%}
@@ -245,7 +241,7 @@
         ) -%}
     {%- endif -%}
     {%- if column.data_type == 'timestamptz' -%}
-        {%- do rules.append(['not isfinite(' ~ readable ~ ')', 'is not a finite moment']) -%}
+        {%- do rules.append(['not ' ~ is_finite(readable), 'is not a finite moment']) -%}
     {%- endif -%}
     {%- if meta.get('accepted') -%}
         {%- set accepted = meta.get('accepted') -%}
@@ -298,7 +294,7 @@
             {%- do stand_ins.update({place: "'" ~ meaning ~ "'" if meaning else 'null'}) -%}
         {%- elif column.name not in found -%}
             {%- do faults.append(place ~ ': column is missing') -%}
-        {%- elif not is_readable and run_query('select count(' ~ column.name ~ ') from ' ~ reader).rows[0][0] -%}
+        {%- elif not is_readable and ask('select count(' ~ column.name ~ ') from ' ~ reader).rows[0][0] -%}
             {%- do faults.append(
                 place ~ ': has type ' ~ found[column.name].split('(')[0]
                 ~ ', which is not read as ' ~ column.data_type
@@ -322,11 +318,11 @@
             ' rows repeat the primary key of another',
         ]) -%}
     {%- endif -%}
-    {%- if table.config.meta.get('needs_rows', false) and not run_query('select 1 from ' ~ reader ~ ' limit 1').rows -%}
+    {%- if table.config.meta.get('needs_rows', false) and not ask('select 1 from ' ~ reader ~ ' limit 1').rows -%}
         {%- do faults.append(table.name ~ ': has no rows, which would mean that nobody ever opted out or in') -%}
     {%- endif -%}
     {%- if counts and not faults -%}
-        {%- set answers = run_query('select ' ~ counts | map(attribute=0) | join(', ') ~ ' from ' ~ reader).rows[0] -%}
+        {%- set answers = ask('select ' ~ counts | map(attribute=0) | join(', ') ~ ' from ' ~ reader).rows[0] -%}
         {%- for count in counts -%}
             {%- if answers[loop.index0] > 0 -%}
                 {%- do faults.append(count[1] ~ answers[loop.index0] ~ count[2]) -%}
@@ -338,7 +334,7 @@
 
 {# The policy that loosens rule 8 must be chosen, and is said aloud at every run. #}
 {% macro say_policy(reader) %}
-    {%- set policy = run_query('select value from ' ~ reader ~ " where setting = 'dual_purpose_policy'").rows -%}
+    {%- set policy = ask('select value from ' ~ reader ~ " where setting = 'dual_purpose_policy'").rows -%}
     {%- if policy and policy[0][0] == 'separate_collection' -%}
         {%- do log(
             'dual_purpose_policy is separate_collection: a value that a user also gave for protection may be'
@@ -351,7 +347,7 @@
 {# INV-9 watches accounts that somebody planted; without them it has nothing to watch, and that is said. #}
 {% macro say_canaries(users) %}
     {%- for kind in ['canary-security', 'canary-consented'] -%}
-        {%- if not run_query('select 1 from ' ~ users ~ " where cast(user_id as varchar) like '" ~ kind ~ "%' limit 1").rows -%}
+        {%- if not ask('select 1 from ' ~ users ~ " where cast(user_id as varchar) like '" ~ kind ~ "%' limit 1").rows -%}
             {%- do log('no account ' ~ kind ~ '... is planted: INV-9 watches nothing of that kind', info=true) -%}
         {%- endif -%}
     {%- endfor -%}

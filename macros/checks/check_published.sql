@@ -45,8 +45,5 @@
 
 {# What the warehouse holds in the published schemas, as schema.name. #}
 {% macro published_relations() %}
-    {{ return(run_query(
-        "select table_schema || '.' || table_name from information_schema.tables"
-        ~ " where table_schema in ('published', 'delivery', 'state') and table_catalog = '" ~ target.database ~ "' order by 1"
-    ).columns[0].values() | list) }}
+    {{ return(relations_of(['published', 'delivery', 'state'])) }}
 {% endmacro %}

@@ -1,6 +1,6 @@
 {# Whether the build has the key of scripts/size_noise.py; without it there is no noise. #}
 {% macro has_size_key() -%}
-    {{ return(execute and run_query('select ' ~ keyed_number("''") ~ ' is not null').rows[0][0]) }}
+    {{ return(execute and ask('select ' ~ keyed_number("''") ~ ' is not null').rows[0][0]) }}
 {%- endmacro %}
 
 {# Without noise no size leaves; that is said at every run. #}

@@ -88,7 +88,7 @@ raw_numbers as (
     two sides meet by equality and not by a comparison of every row with every other.
 #}
 {% macro all_block_keys(relation, columns) %}
-    {%- for key in ["block_key", "ltrim(normalized_value, '+')", "ltrim(national_number, '0')", "ltrim(trunk_number, '0')"] %}
+    {%- for key in ["block_key", "trim(leading '+' from normalized_value)", "trim(leading '0' from national_number)", "trim(leading '0' from trunk_number)"] %}
     select {{ columns }}, {{ key }} as block_key
     from {{ relation }}
     {{ "union" if not loop.last }}

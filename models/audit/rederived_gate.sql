@@ -52,15 +52,15 @@ opt_out_rules as (
 opted_out_by_rule as (
     select active_adults.user_id, opt_out_rules.data_use
     from active_adults
-    inner join opt_out_rules
-        on
-            active_adults.country_code = opt_out_rules.country_code
-            or opt_out_rules.country_code = '*' and not exists (
-                select 1 from {{ ref('consent_rules') }} as own_rules
-                where
-                    own_rules.country_code = active_adults.country_code
-                    and own_rules.data_use = opt_out_rules.data_use
-            )
+    cross join opt_out_rules
+    where
+        active_adults.country_code = opt_out_rules.country_code
+        or opt_out_rules.country_code = '*' and not exists (
+            select 1 from {{ ref('consent_rules') }} as own_rules
+            where
+                own_rules.country_code = active_adults.country_code
+                and own_rules.data_use = opt_out_rules.data_use
+        )
 ),
 
 consented as (

@@ -16,7 +16,7 @@ with suspects as (
     select '{{ column.name }}' as column_name
     where exists (
         select 1 from {{ model }}
-        where {{ reads_as_identifier(column.name, modules.re.search('_ids?$', column.name), column.is_string()) }}
+        where {{ reads_as_identifier(column.name, modules.re.search('_ids?$', column.name), column.is_string() or column.dtype == 'string') }}
     )
     {%- endif %}
     {%- endfor %}

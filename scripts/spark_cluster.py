@@ -1,0 +1,309 @@
+"""Run a command beside Apache Spark: in one process, or on a standalone cluster of its own.
+
+\b
+    python scripts/spark_cluster.py run dbt build --target spark
+    python scripts/spark_cluster.py run --workers 2 dbt build --target spark
+    python scripts/spark_cluster.py measure --table docs/spark.md
+
+Spark and Iceberg come from scripts/requirements/engines.txt; Java and ICU are Debian's, and where they are
+missing and this runs as root, `apt-get install` comes first. Tables are kept in a temporary folder, or in one that is
+named. A cluster is a master and workers, each a process of its own that listens on loopback alone. The
+command finds all of it through variables (SPARK_MASTER, SPARK_JARS, SPARK_LAKE), which profiles.yml reads.
+The exit code is the command's, or 1 when there is no Spark to be had.
+"""
+
+import importlib.resources
+import importlib.util
+import json
+import math
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import duckdb
+from generate import AS_OF
+from rich.console import Console
+
+ROOT = Path(__file__).parents[1]
+# what of Debian's packages is needed, and the file that tells whether it is there
+DEBIAN = {"openjdk-17-jre-headless": "/usr/bin/java", "libicu4j-java": "/usr/share/java/icu4j.jar"}
+ICEBERG = "iceberg-spark-runtime-3.5_2.12-*.jar"
+WORKER_MEMORY = "1g"
+START_SECONDS = 120
+
+
+@dataclass
+class Cluster:
+    """Where Spark is: variables for who uses it, and its workers, each the leader of a process group."""
+
+    variables: dict[str, str]
+    workers: list[subprocess.Popen]
+
+
+def install() -> None:
+    """Install Debian's packages that are missing.
+
+    Raises:
+        click.ClickException: they are missing and cannot be installed.
+    """
+    missing = [package for package, file in DEBIAN.items() if not Path(file).exists()]
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        for arguments in (["update"], ["install", "--yes", *missing]):
+            subprocess.run(["apt-get", "--quiet", *arguments], check=True, stdout=subprocess.DEVNULL)
+    elif missing:
+        raise click.ClickException(f"no Spark here: install Debian's packages {' and '.join(missing)}")
+    if not importlib.util.find_spec("pyspark"):
+        raise click.ClickException("no Spark here: install scripts/requirements/engines.txt (make engines)")
+
+
+def jars() -> list[Path]:
+    """Iceberg, from its package, and ICU, with which Spark composes characters."""
+    folder = Path(str(importlib.resources.files("snowpark_connect_deps_iceberg"))) / "jars"
+    return [*folder.glob(ICEBERG), Path(DEBIAN["libicu4j-java"])]
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def spark(workers: int = 0, lake: Path | None = None) -> Iterator[Cluster]:
+    """Spark with so many workers, or within the process that uses it for 0; it ends with the block.
+
+    Raises:
+        click.ClickException: there is no Spark to be had, or the cluster does not start; its log is in it.
+    """
+    install()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spark-")))
+        variables = {
+            "SPARK_LAKE": str((lake or directory / "lake").absolute()),
+            "SPARK_JARS": ",".join(map(str, jars())),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_MASTER": "local[2]",
+        }
+        if not workers:
+            yield Cluster(variables, [])
+            return
+        home = Path(str(importlib.resources.files("pyspark")))
+        environment = {
+            **os.environ,
+            "SPARK_HOME": str(home),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_DAEMON_MEMORY": "256m",
+        }
+
+        def start(role: str, name: str, *arguments: str) -> subprocess.Popen:
+            log = stack.enter_context((directory / f"{name}.log").open("w"))
+            daemon = f"org.apache.spark.deploy.{role.lower()}.{role}"
+            web = ["--webui-port", str(free_port())]
+            process = subprocess.Popen(
+                [home / "bin" / "spark-class", daemon, "--host", "127.0.0.1", *web, *arguments],
+                cwd=directory, env=environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+            stack.callback(end, process)
+            return process
+
+        port = str(free_port())
+        variables["SPARK_MASTER"] = f"spark://127.0.0.1:{port}"
+        start("Master", "master", "--port", port)
+        processes = [
+            start("Worker", f"worker{number}", "--cores", "1", "--memory", WORKER_MEMORY,
+                  "--work-dir", str(directory / f"worker{number}"), variables["SPARK_MASTER"])
+            for number in range(1, workers + 1)
+        ]  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while (directory / "master.log").read_text().count("Registering worker") < workers:
+            if time.monotonic() > deadline:
+                logs = "\n".join(file.read_text() for file in sorted(directory.glob("*.log")))
+                raise click.ClickException(f"the cluster does not start\n{logs}")
+            time.sleep(0.5)
+        yield Cluster(variables, processes)
+
+
+def end(process: subprocess.Popen) -> None:
+    """Kill a process and all that it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """Commands stand below."""
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--workers", type=int, default=0, help="Processes of a cluster; 0 is Spark within the command's."
+)
+@click.option(
+    "--lake", type=click.Path(path_type=Path), help="Folder that keeps the tables and their catalog."
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(workers: int, lake: Path | None, command: tuple[str, ...]) -> None:
+    """Run a command beside Spark and exit as it does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the cluster ends with this process, too
+    with spark(workers, lake) as cluster:
+        code = subprocess.run(command, env={**os.environ, **cluster.variables}).returncode
+    sys.exit(code)
+
+
+def start_dbt(cluster: Cluster, folder: Path, data: Path, *command: str) -> subprocess.Popen:
+    """Start a dbt command on the inputs in DATA, with its tables and artifacts in a folder."""
+    variables = {"input": "files", "input_path": str(data.absolute()), "as_of": AS_OF}
+    options = ["--target", "spark", "--target-path", str(folder / "target"), "--vars", json.dumps(variables)]
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("dbt"), "--no-use-colors", *command, *options],
+        cwd=ROOT,
+        env={**os.environ, **cluster.variables, "SPARK_PARTITIONS": str(2 * max(len(cluster.workers), 1))},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def finish(process: subprocess.Popen, at_start: Callable[[], None] = lambda: None) -> list[str]:
+    """Wait for a dbt command, and say when its first model starts; the lines that it printed.
+
+    Raises:
+        click.ClickException: it failed; the end of its output is in the error.
+    """
+    lines: list[str] = []
+    for line in process.stdout or []:
+        if " 1 of " in line and " START sql " in line:
+            at_start()
+        lines.append(line)
+    if process.wait():
+        raise click.ClickException("".join(lines[-60:]))
+    return lines
+
+
+def build(workers: int, data: Path, folder: Path, lost_after: float | None = None) -> tuple[float, str]:
+    """Build the models, neither published nor derived a second time: the seconds, and digests of the marts.
+
+    Args:
+        workers: processes of the cluster, with one core each.
+        data: folder of inputs as Parquet.
+        folder: where the tables go; made anew.
+        lost_after: seconds after the first model at which one of the workers is killed.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with spark(lake=folder) as alone:
+        finish(start_dbt(alone, folder, data, "seed", "--select", "path:seeds/policy"))
+    with spark(workers, folder) as cluster:
+
+        def lose_a_worker() -> None:
+            if lost_after is not None:
+                threading.Timer(lost_after, end, cluster.workers[:1]).start()
+
+        excluded = ["path:models/published", "path:models/audit"]
+        finish(start_dbt(cluster, folder, data, "run", "--exclude", *excluded), lose_a_worker)
+        if lost_after is not None and cluster.workers[0].poll() is None:
+            raise click.ClickException("the build ended before a worker was killed")
+    seconds = json.loads((folder / "target" / "run_results.json").read_text())["elapsed_time"]
+    with spark(lake=folder) as alone:
+        digests = finish(start_dbt(alone, folder, data, "--quiet", "run-operation", "mart_digests"))
+    return seconds, next(line for line in digests if line.startswith("{"))
+
+
+def forecast(small: dict, large: dict, contacts: int, workers: int) -> dict[str, float]:
+    """Hours for so many contacts on so many workers, from runs of two sizes on one and on two workers.
+
+    What a size adds over the smaller one is the cost of its rows, the rest is the same for every size. At
+    best each worker adds as much as the first; at worst each doubling gains as little as the one measured.
+    """
+    rows = large["contacts"] - small["contacts"]
+    added = {count: large["seconds"][count] - small["seconds"][count] for count in (1, 2)}
+    fixed = small["seconds"][1] - added[1] * small["contacts"] / rows
+    gain = min(max(added[1] / added[2], 1.0), 2.0)
+    alone = added[1] / rows * contacts
+    return {
+        "workers": workers,
+        "best_hours": (fixed + alone / workers) / 3600,
+        "worst_hours": (fixed + alone / gain ** math.log2(workers)) / 3600,
+    }
+
+
+@main.command()
+@click.option("--users", type=int, nargs=2, default=(20_000, 200_000), show_default=True, help="Two sizes.")
+@click.option("--data", type=click.Path(path_type=Path), default=Path("build/spark"), show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@click.option("--table", type=click.Path(path_type=Path), help="Write the table of the README to this file.")
+def measure(users: tuple[int, int], data: Path, json_file: Path | None, table: Path | None) -> None:
+    """Time the models on one and two workers, and with one killed; say what a billion contacts take.
+
+    Inputs are those of scripts/generate.py, an entry per user. Each worker has one core and an executor of
+    600 MB, each run a cluster and tables of its own; the seconds are those of `dbt run`, without the start of
+    either.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    console = Console()
+    sizes = []
+    for count in users:
+        inputs = data / f"users_{count}"
+        if not (inputs / "raw_contacts.parquet").exists():
+            rows = ["--users", str(count), "--entries", str(count), "--lists", str(max(count // 10_000, 20))]
+            subprocess.run([sys.executable, ROOT / "scripts/generate.py", *rows, "--out", inputs], check=True)
+        contacts = duckdb.sql(f"select count(*) from '{inputs}/raw_contacts.parquet'").fetchall()[0][0]
+        size: dict = {"users": count, "contacts": contacts, "seconds": {}}
+        digests = set()
+        for workers in (1, 2):
+            size["seconds"][workers], digest = build(workers, inputs, data / "lake")
+            console.print(f"{contacts:,} contacts, {workers} workers: {size['seconds'][workers]:.0f} s")
+            digests.add(digest)
+        if count == users[-1]:
+            size["seconds_with_a_loss"], digest = build(2, inputs, data / "lake", size["seconds"][2] / 2)
+            console.print(f"one of 2 workers killed: {size['seconds_with_a_loss']:.0f} s")
+            digests.add(digest)
+        if len(digests) > 1:
+            raise click.ClickException("the same inputs gave different marts")
+        sizes.append(size)
+    small, large = sizes
+    figures = {
+        "sizes": sizes,
+        "forecasts": [forecast(small, large, 1_000_000_000, workers) for workers in (10, 100)],
+    }
+    if json_file:
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")
+    if table:
+        table.write_text(markdown(figures))
+    console.print(markdown(figures))
+
+
+def markdown(figures: dict) -> str:
+    """What was measured and what follows from it, as the README shows them."""
+    large = figures["sizes"][1]
+    lines = ["| contacts | one worker | two workers | two, one killed |", "|--:|--:|--:|--:|"]
+    for size in figures["sizes"]:
+        loss = f"{size['seconds_with_a_loss']:.0f} s" if size is large else ""
+        lines.append(
+            f"| {size['contacts']:,} | {size['seconds'][1]:.0f} s | {size['seconds'][2]:.0f} s | {loss} |"
+        )
+    lines += ["", "| 1,000,000,000 contacts, 10,000 lists | at best | at worst |", "|---|--:|--:|"]
+    for forecast_of in figures["forecasts"]:
+        lines.append(
+            f"| {forecast_of['workers']} workers | {forecast_of['best_hours']:,.0f} h"
+            f" | {forecast_of['worst_hours']:,.0f} h |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
