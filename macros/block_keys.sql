@@ -6,7 +6,7 @@
 {% macro meeting_block_keys(relation, columns) %}
     select {{ columns }}, block_key
     from {{ relation }}
-    {%- for digits in ["substr(normalized_value, 2)", "trim(leading '0' from national_number)", "trim(leading '0' from trunk_number)"] %}
+    {%- for digits in ["substr(normalized_value, 2)", without_leading('national_number', '0'), without_leading('trunk_number', '0')] %}
 
     union all
 

@@ -32,6 +32,31 @@
     regexp_replace({{ text }}, {{ java_pattern(pattern) }}, {{ replacement }})
 {%- endmacro %}
 
+{% macro without_leading(text, sign) -%}
+    {{ return(adapter.dispatch('without_leading')(text, sign)) }}
+{%- endmacro %}
+
+{% macro default__without_leading(text, sign) -%}
+    ltrim({{ text }}, '{{ sign }}')
+{%- endmacro %}
+
+{% macro spark__without_leading(text, sign) -%}
+    {#- ltrim takes its arguments the other way round there, without a word -#}
+    trim(leading '{{ sign }}' from {{ text }})
+{%- endmacro %}
+
+{% macro without_trailing(text, sign) -%}
+    {{ return(adapter.dispatch('without_trailing')(text, sign)) }}
+{%- endmacro %}
+
+{% macro default__without_trailing(text, sign) -%}
+    rtrim({{ text }}, '{{ sign }}')
+{%- endmacro %}
+
+{% macro spark__without_trailing(text, sign) -%}
+    trim(trailing '{{ sign }}' from {{ text }})
+{%- endmacro %}
+
 {% macro first_match(text, pattern) -%}
     {{ return(adapter.dispatch('first_match')(text, pattern)) }}
 {%- endmacro %}
@@ -193,8 +218,13 @@
 {%- endmacro %}
 
 {% macro spark__keyed_number(text) -%}
-    {#- an HMAC in SQL would write the key into the plan: without one no size leaves -#}
-    cast(null as bigint)
+    {#- each process that computes reads the key from its own environment, so that it stands in no SQL and no plan -#}
+    {%- set key = "trim(java_method('java.lang.System', 'getenv', 'CONSENTED_AUDIENCES_SIZE_KEY'))" -%}
+    {%- set mac = "java_method('org.apache.commons.codec.digest.HmacUtils', 'hmacSha256Hex', " ~ key ~ ", " ~ text ~ ")" -%}
+    case
+        when length({{ key }}) >= 32
+            then shiftrightunsigned(cast(conv(substr({{ mac }}, 1, 16), 16, -10) as bigint), 2)
+    end
 {%- endmacro %}
 
 {% macro add_days(moment, days) -%}
@@ -211,6 +241,19 @@
 
 {% macro spark__add_days(moment, days) -%}
     {{ moment }} + make_dt_interval({{ days }})
+{%- endmacro %}
+
+{# A moment after all others. #}
+{% macro end_of_time() -%}
+    {{ return(adapter.dispatch('end_of_time')()) }}
+{%- endmacro %}
+
+{% macro default__end_of_time() -%}
+    timestamptz 'infinity'
+{%- endmacro %}
+
+{% macro spark__end_of_time() -%}
+    timestamp_micros(9223372036854775807)
 {%- endmacro %}
 
 {% macro is_finite(moment) -%}

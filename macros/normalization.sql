@@ -130,7 +130,7 @@
         Dots and the +suffix of the local part dropped on every domain, googlemail.com = gmail.com,
         and all internationalized domains one class, since SQL cannot tell a U-label from its A-label
     -#}
-    {%- set domain = "trim(trailing '.' from split_part(" ~ folded ~ ", '@', 2))" -%}
+    {%- set domain = without_trailing("split_part(" ~ folded ~ ", '@', 2)", '.') -%}
     {%- set mailbox = "replace(split_part(split_part(" ~ folded ~ ", '@', 1), '+', 1), '.', '') || '@'" -%}
     case
         when {{ is_plain_email }} and {{ folded }} not like '%xn--%' and {{ folded }} not like '%@googlemail.com'
@@ -227,7 +227,7 @@
         )
     {%- endset -%}
     nullif(
-        trim(leading '0' from {{ replace_matches(replace_matches(digits, "'^[^0-9]+'", "''"), "'[^0-9].*$'", "''") }}), ''
+        {{ without_leading(replace_matches(replace_matches(digits, "'^[^0-9]+'", "''"), "'[^0-9].*$'", "''"), '0') }}, ''
     )
 {%- endmacro %}
 

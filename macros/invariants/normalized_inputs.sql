@@ -88,7 +88,7 @@ raw_numbers as (
     two sides meet by equality and not by a comparison of every row with every other.
 #}
 {% macro all_block_keys(relation, columns) %}
-    {%- for key in ["block_key", "trim(leading '+' from normalized_value)", "trim(leading '0' from national_number)", "trim(leading '0' from trunk_number)"] %}
+    {%- for key in ["block_key", without_leading('normalized_value', '+'), without_leading('national_number', '0'), without_leading('trunk_number', '0')] %}
     select {{ columns }}, {{ key }} as block_key
     from {{ relation }}
     {{ "union" if not loop.last }}

@@ -1,7 +1,7 @@
 {# What a profile hashes, written out per profile (DESIGN 4.2); needs channel and normalization_profile. #}
 {% macro rendered_for_profile(value) -%}
     case
-        when channel = 'phone' and normalization_profile = 'meta' then trim(leading '+' from {{ value }})
+        when channel = 'phone' and normalization_profile = 'meta' then {{ without_leading(value, '+') }}
         when channel = 'phone' and normalization_profile in ('x', 'google', 'uid2') then {{ value }}
         when normalization_profile in ('x', 'meta') then lower({{ value }})
         when normalization_profile = 'google' and {{ matches(value, "'@g(oogle)?mail[.]com$'") }}

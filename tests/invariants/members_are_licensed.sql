@@ -30,8 +30,7 @@ best_licences as (
         where
             longer_licences.list_id = licences_in_force.list_id
             and longer_licences.advertiser_id = licences_in_force.advertiser_id
-            and licences_in_force.ends_at is not null
-            and coalesce(longer_licences.ends_at > licences_in_force.ends_at, true)
+            and licences_in_force.ends_at < coalesce(longer_licences.ends_at, {{ end_of_time() }})
     )
     group by licences_in_force.list_id, licences_in_force.advertiser_id
 )
