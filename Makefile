@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install engines browser build publish publish-postgres evidence docs test test-engines test-evidence spark-cluster incident sample benchmark attacks mutants prove clean test-superset
+.PHONY: help install engines spark browser build publish publish-postgres evidence docs test test-engines test-spark test-evidence spark-cluster incident sample benchmark attacks mutants prove clean test-superset
 
 help:
 	@sed -n 's/^# \([a-z -]*  .*\)/\1/p' Makefile
@@ -21,6 +21,13 @@ engines: .venv/.engines
 
 .venv/.engines: .venv/.installed scripts/requirements/engines.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r scripts/requirements/engines.txt
+	touch $@
+
+# spark  installs Spark and Iceberg; scripts/spark_cluster.py brings Debian's Java
+spark: .venv/.spark
+
+.venv/.spark: .venv/.installed scripts/requirements/spark.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r scripts/requirements/spark.txt
 	touch $@
 
 # browser  installs what the look at the evidence page in Chromium needs, Chromium itself from Debian
@@ -66,9 +73,13 @@ incident: install
 test: install
 	$(BIN)/python -m pytest
 
-# test-engines  builds on PostgreSQL and Spark beside DuckDB and compares every row; publishes on PostgreSQL, under readers
+# test-engines  builds on PostgreSQL beside DuckDB and compares every row; publishes there, under readers
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
+
+# test-spark  builds on Spark beside DuckDB, in one process and on a cluster that loses a worker, and compares every row
+test-spark: spark
+	$(BIN)/python -m pytest -n0 -m spark
 
 # prove  runs what takes too long for every change: new worlds, each leak alone, attacks on publishing, kills
 prove: install
@@ -92,7 +103,7 @@ test-superset: browser .venv/superset/.installed
 	touch $@
 
 # spark-cluster  builds the sample on a Spark cluster of its own: a master and two workers on loopback
-spark-cluster: engines
+spark-cluster: spark
 	$(BIN)/python scripts/spark_cluster.py run --workers 2 --lake build/lake $(BIN)/dbt build --target spark --exclude-resource-type unit_test
 
 # sample  writes the bundled sample and the phone regions anew from their generators

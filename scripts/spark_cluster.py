@@ -5,7 +5,7 @@
     python scripts/spark_cluster.py run --workers 2 dbt build --target spark
     python scripts/spark_cluster.py measure --table docs/spark.md
 
-Spark and Iceberg come from scripts/requirements/engines.txt; Java and ICU are Debian's, and where they are
+Spark and Iceberg come from scripts/requirements/spark.txt; Java and ICU are Debian's, and where they are
 missing and this runs as root, `apt-get install` comes first. Tables are kept in a temporary folder, or in one that is
 named. A cluster is a master and workers, each a process of its own that listens on loopback alone. The
 command finds all of it through variables (SPARK_MASTER, SPARK_JARS, SPARK_LAKE), which profiles.yml reads.
@@ -64,7 +64,7 @@ def install() -> None:
     elif missing:
         raise click.ClickException(f"no Spark here: install Debian's packages {' and '.join(missing)}")
     if not importlib.util.find_spec("pyspark"):
-        raise click.ClickException("no Spark here: install scripts/requirements/engines.txt (make engines)")
+        raise click.ClickException("no Spark here: install scripts/requirements/spark.txt (make spark)")
 
 
 def jars() -> list[Path]:

@@ -1,6 +1,6 @@
 """Apache Spark with Iceberg beside DuckDB: every model builds there under every guard, with the same rows.
 
-`make test-engines` runs this; `make test` leaves it out. Each dbt command on Spark is a process of its own: a
+`make test-spark` runs this; `make test` leaves it out. Each dbt command on Spark is a process of its own: a
 Java machine keeps the settings of its first session.
 """
 
@@ -22,7 +22,7 @@ from spark_cluster import Cluster, end, spark
 from test_acceptance import ACCEPTANCE, AS_OF
 from test_postgres import SHOWN, canonical, readme_line, spellings
 
-pytestmark = pytest.mark.engines
+pytestmark = pytest.mark.spark
 
 README = (ROOT / "README.md").read_text()
 MOMENT = {"as_of": AS_OF}
