@@ -82,9 +82,11 @@ from standing
 where not exists (
     select 1
     from {{ ref('list_kinds') }} as list_kinds
-    inner join users
-        on users.user_id = standing.user_id
     inner join consented
-        on users.user_id = consented.user_id and list_kinds.data_use = consented.data_use
-    where list_kinds.list_kind = standing.list_kind
+        on list_kinds.data_use = consented.data_use
+    inner join users
+        on consented.user_id = users.user_id
+    where
+        list_kinds.list_kind = standing.list_kind
+        and users.user_id = standing.user_id
 )

@@ -125,13 +125,11 @@ def assert_same_rows(reference: Project, other: OnSpark) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The acceptance case on DuckDB, without a key of sizes: Spark has none."""
+    """The acceptance case on DuckDB."""
     if not ACCEPTANCE.is_dir():
         pytest.skip(f"the acceptance case is not here: no folder {ACCEPTANCE}")
     project = copy_project(tmp_path_factory.mktemp("reference") / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("CONSENTED_AUDIENCES_SIZE_KEY")
-        run = project.build("--vars", VARIABLES)
+    run = project.build("--vars", VARIABLES)
     assert run.success, run.output
     return project
 
