@@ -6,9 +6,9 @@
     python scripts/spark_cluster.py measure --table docs/spark.md
 
 Spark and Iceberg come from scripts/requirements/spark.txt; Java and ICU are Debian's, and where they are
-missing and this runs as root, `apt-get install` comes first. Tables are kept in a temporary folder, or in one that is
-named. A cluster is a master and workers, each a process of its own that listens on loopback alone. The
-command finds all of it through variables (SPARK_MASTER, SPARK_JARS, SPARK_LAKE), which profiles.yml reads.
+missing and this runs as root, `apt-get install` comes first. Tables are kept in a temporary folder, or in one
+that is named. A cluster is a master and workers, each a process of its own that listens on loopback alone.
+The command finds all of it through variables (SPARK_MASTER, SPARK_JARS, SPARK_LAKE), which profiles.yml reads.
 The exit code is the command's, or 1 when there is no Spark to be had.
 """
 
@@ -252,8 +252,8 @@ def measure(users: tuple[int, int], data: Path, json_file: Path | None, table: P
     """Time the models on one and two workers, and with one killed; say what a billion contacts take.
 
     Inputs are those of scripts/generate.py, an entry per user. Each worker has one core and an executor of
-    600 MB, each run a cluster and tables of its own; the seconds are those of `dbt build`, the look at the inputs
-    included, without the start of either.
+    600 MB, each run a cluster and tables of its own; the seconds are those of `dbt build`, the look at the
+    inputs included, without the start of either.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console()

@@ -17,7 +17,7 @@ EMPTY = "{{% macro {name}(relation) %}}(select * from {{{{ relation }}}} where f
 
 
 def test_dbt_refuses(fresh_project: Callable[[], Project]) -> None:
-    """Names of dbt's, and names that dbt's dispatch tries before its own, whichever the adapter; one run sees all."""
+    """Names of dbt's, and names that its dispatch tries before its own, for any adapter; one run sees all."""
     project = fresh_project()
     drop_schema = "{% macro spark__drop_schema(relation) -%}"
     project.edit("macros/spark.sql", drop_schema, drop_schema.replace("spark__drop_schema", "unused"))
