@@ -8,7 +8,7 @@
 Spark and Iceberg come from scripts/requirements/spark.txt; Java and ICU are Debian's, and where they are
 missing and this runs as root, `apt-get install` comes first. Tables are kept in a temporary folder, or in one
 that is named. A cluster is a master and workers, each a process of its own that listens on loopback alone.
-The command finds all of it through variables (SPARK_MASTER, SPARK_JARS, SPARK_LAKE), which profiles.yml reads.
+The command finds all of it through variables (SPARK_MASTER, SPARK_JARS, SPARK_LAKE) that profiles.yml reads.
 The exit code is the command's, or 1 when there is no Spark to be had.
 """
 

@@ -97,7 +97,7 @@ def test_lock_is_pinned_and_hashed() -> None:
     assert versions["sqlfluff"] == versions["sqlfluff-templater-dbt"]
 
 
-@pytest.mark.parametrize("name", ["benchmark", "browser", "engines"])
+@pytest.mark.parametrize("name", ["benchmark", "browser", "engines", "spark"])
 def test_further_locks_leave_the_first_as_it_is(name: str) -> None:
     """What a group adds is pinned and hashed too, and changes no version of the lock that it is laid upon."""
     requirement = re.compile(r"^(\S+?)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}", re.M)
