@@ -3,7 +3,7 @@
 \b
     python scripts/spark_cluster.py run dbt build --target spark
     python scripts/spark_cluster.py run --workers 2 dbt build --target spark
-    python scripts/spark_cluster.py measure --table docs/spark.md
+    python scripts/spark_cluster.py measure
 
 Spark and Iceberg come from scripts/requirements/spark.txt; Java and ICU are Debian's, and where they are
 missing and this runs as root, `apt-get install` comes first. Tables are kept in a temporary folder, or in one
@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import duckdb
@@ -41,6 +42,8 @@ DEBIAN = {"openjdk-17-jre-headless": "/usr/bin/java", "libicu4j-java": "/usr/sha
 ICEBERG = "iceberg-spark-runtime-3.5_2.12-*.jar"
 WORKER_MEMORY = "1g"
 START_SECONDS = 120
+
+Json = dict[str, Any]
 
 
 @dataclass
@@ -225,30 +228,30 @@ def build(workers: int, data: Path, folder: Path, lost_after: float | None = Non
     return seconds, next(line for line in digests if line.startswith("{"))
 
 
-def forecast(small: dict, large: dict, contacts: int, workers: int) -> dict[str, float]:
-    """Hours for so many contacts on so many workers, from runs of two sizes on one and on two workers.
+def forecast(small: Json, large: Json, contacts: int, workers: int) -> Json:
+    """Hours for so many contacts on so many workers, from a small size on one worker and a large one on both.
 
-    What a size adds over the smaller one is the cost of its rows, the rest is the same for every size. At
-    best each worker adds as much as the first; at worst each doubling gains as little as the one measured.
+    What the large size adds on one worker is the cost of its rows; the rest, planning above all, is the
+    driver's and the same for every size. At best each worker adds as much as the first; at worst each
+    doubling gains as little as the one that was measured.
     """
-    rows = large["contacts"] - small["contacts"]
-    added = {count: large["seconds"][count] - small["seconds"][count] for count in (1, 2)}
-    fixed = small["seconds"][1] - added[1] * small["contacts"] / rows
-    gain = min(max(added[1] / added[2], 1.0), 2.0)
-    alone = added[1] / rows * contacts
+    per_contact = (large["seconds"][1] - small["seconds"][1]) / (large["contacts"] - small["contacts"])
+    fixed = small["seconds"][1] - per_contact * small["contacts"]
+    gain = min(max((large["seconds"][1] - fixed) / (large["seconds"][2] - fixed), 1.0), 2.0)
     return {
         "workers": workers,
-        "best_hours": (fixed + alone / workers) / 3600,
-        "worst_hours": (fixed + alone / gain ** math.log2(workers)) / 3600,
+        "fixed_seconds": fixed,
+        "contacts_per_second": 1 / per_contact,
+        "gain": gain,
+        "best_hours": (fixed + per_contact * contacts / workers) / 3600,
+        "worst_hours": (fixed + per_contact * contacts / gain ** math.log2(workers)) / 3600,
     }
 
 
 @main.command()
 @click.option("--users", type=int, nargs=2, default=(20_000, 200_000), show_default=True, help="Two sizes.")
 @click.option("--data", type=click.Path(path_type=Path), default=Path("build/spark"), show_default=True)
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
-@click.option("--table", type=click.Path(path_type=Path), help="Write the table of the README to this file.")
-def measure(users: tuple[int, int], data: Path, json_file: Path | None, table: Path | None) -> None:
+def measure(users: tuple[int, int], data: Path) -> None:
     """Time the models on one and two workers, and with one killed; say what a billion contacts take.
 
     Inputs are those of scripts/generate.py, an entry per user. Each worker has one core and an executor of
@@ -257,53 +260,51 @@ def measure(users: tuple[int, int], data: Path, json_file: Path | None, table: P
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console()
-    sizes = []
-    for count in users:
-        inputs = data / f"users_{count}"
-        if not (inputs / "raw_contacts.parquet").exists():
-            rows = ["--users", str(count), "--entries", str(count), "--lists", str(max(count // 10_000, 20))]
-            subprocess.run([sys.executable, ROOT / "scripts/generate.py", *rows, "--out", inputs], check=True)
-        contacts = duckdb.sql(f"select count(*) from '{inputs}/raw_contacts.parquet'").fetchall()[0][0]
-        size: dict = {"users": count, "contacts": contacts, "seconds": {}}
-        digests = set()
-        for workers in (1, 2):
-            size["seconds"][workers], digest = build(workers, inputs, data / "lake")
-            console.print(f"{contacts:,} contacts, {workers} workers: {size['seconds'][workers]:.0f} s")
-            digests.add(digest)
-        if count == users[-1]:
-            size["seconds_with_a_loss"], digest = build(2, inputs, data / "lake", size["seconds"][2] / 2)
-            console.print(f"one of 2 workers killed: {size['seconds_with_a_loss']:.0f} s")
-            digests.add(digest)
-        if len(digests) > 1:
-            raise click.ClickException("the same inputs gave different marts")
-        sizes.append(size)
+    sizes = [inputs_of(count, data) for count in users]
     small, large = sizes
-    figures = {
-        "sizes": sizes,
-        "forecasts": [forecast(small, large, 1_000_000_000, workers) for workers in (10, 100)],
-    }
-    if json_file:
-        json_file.write_text(json.dumps(figures, indent=1) + "\n")
-    if table:
-        table.write_text(markdown(figures))
-    console.print(markdown(figures))
+    digests = set()
+    for size, workers in ((small, 1), (large, 1), (large, 2)):
+        size["seconds"][workers], digest = build(workers, size["inputs"], data / "lake")
+        console.print(f"{size['contacts']:,} contacts, {workers} workers: {size['seconds'][workers]:.0f} s")
+        digests.add(digest)
+    large["seconds_with_a_loss"], digest = build(2, large["inputs"], data / "lake", large["seconds"][2] / 2)
+    console.print(f"one of 2 workers killed: {large['seconds_with_a_loss']:.0f} s")
+    if len(digests | {digest}) > len(sizes):
+        raise click.ClickException("the same inputs gave different marts")
+    forecasts = [forecast(small, large, 1_000_000_000, workers) for workers in (10, 100)]
+    console.print(markdown(small, large, forecasts))
 
 
-def markdown(figures: dict) -> str:
+def inputs_of(users: int, data: Path) -> Json:
+    """Inputs of so many users, made unless they are there: their folder and how many contacts they hold."""
+    inputs = data / f"users_{users}"
+    if not (inputs / "raw_contacts.parquet").exists():
+        rows = ["--users", str(users), "--entries", str(users), "--lists", str(max(users // 10_000, 20))]
+        subprocess.run([sys.executable, ROOT / "scripts/generate.py", *rows, "--out", inputs], check=True)
+    contacts = duckdb.sql(f"select count(*) from '{inputs}/raw_contacts.parquet'").fetchall()[0][0]
+    return {"inputs": inputs, "contacts": contacts, "seconds": {}}
+
+
+def markdown(small: Json, large: Json, forecasts: list[Json]) -> str:
     """What was measured and what follows from it, as the README shows them."""
-    large = figures["sizes"][1]
-    lines = ["| contacts | one worker | two workers | two, one killed |", "|--:|--:|--:|--:|"]
-    for size in figures["sizes"]:
-        loss = f"{size['seconds_with_a_loss']:.0f} s" if size is large else ""
-        lines.append(
-            f"| {size['contacts']:,} | {size['seconds'][1]:.0f} s | {size['seconds'][2]:.0f} s | {loss} |"
-        )
-    lines += ["", "| 1,000,000,000 contacts, 10,000 lists | at best | at worst |", "|---|--:|--:|"]
-    for forecast_of in figures["forecasts"]:
-        lines.append(
-            f"| {forecast_of['workers']} workers | {forecast_of['best_hours']:,.0f} h"
-            f" | {forecast_of['worst_hours']:,.0f} h |"
-        )
+    lines = [
+        "| contacts | one worker | two workers | two, one killed |",
+        "|--:|--:|--:|--:|",
+        f"| {small['contacts']:,} | {small['seconds'][1]:.0f} s | | |",
+        f"| {large['contacts']:,} | {large['seconds'][1]:.0f} s | {large['seconds'][2]:.0f} s"
+        f" | {large['seconds_with_a_loss']:.0f} s |",
+        "",
+        f"A worker takes {forecasts[0]['contacts_per_second']:,.0f} contacts a second, after"
+        f" {forecasts[0]['fixed_seconds']:.0f} s that every build takes; a second one makes it"
+        f" {forecasts[0]['gain']:.2f} times as fast.",
+        "",
+        "| 1,000,000,000 contacts, 10,000 lists | at best | at worst |",
+        "|---|--:|--:|",
+    ]
+    lines += [
+        f"| {row['workers']} workers | {row['best_hours']:,.1f} h | {row['worst_hours']:,.1f} h |"
+        for row in forecasts
+    ]
     return "\n".join(lines) + "\n"
 
 
