@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import duckdb
 import pytest
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from filelock import FileLock
 
@@ -47,7 +48,7 @@ class Project:
         return self.path / "build" / "warehouse.duckdb"
 
     def dbt(self, *arguments: str) -> Run:
-        """Run one dbt command in this project, in this process."""
+        """Run one dbt command in this project, in this process, and close the warehouse, so that it opens."""
         messages: list[str] = []
         here = Path.cwd()
         runner = dbtRunner(callbacks=[lambda event: messages.append(event.info.msg)])
@@ -56,6 +57,7 @@ class Project:
             answer = runner.invoke(["--no-use-colors", *arguments])
         finally:
             os.chdir(here)
+            DuckDBConnectionManager.close_all_connections()
         statuses = {}
         for result in getattr(answer.result, "results", []):
             statuses[result.node.name] = str(result.status)
@@ -77,6 +79,7 @@ class Project:
             answer = dbtRunner().invoke(["--quiet", "compile", "--inline", query, *beside, *arguments])
         finally:
             os.chdir(here)
+            DuckDBConnectionManager.close_all_connections()
         assert answer.success, answer.exception
         return answer.result.results[0].node.compiled_code
 
@@ -109,7 +112,7 @@ class Project:
 
 
 def copy_project(target: Path) -> Project:
-    """Copy what dbt reads; the warehouse closes after each command, so that tests may read it."""
+    """Copy what dbt reads."""
     target.mkdir(parents=True)
     for part in PARTS:
         source = ROOT / part
@@ -117,9 +120,7 @@ def copy_project(target: Path) -> Project:
             shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("python", "__pycache__"))
         else:
             shutil.copy(source, target / part)
-    project = Project(target)
-    project.edit("profiles.yml", "      threads: 2\n", "      threads: 2\n      keep_open: false\n")
-    return project
+    return Project(target)
 
 
 @pytest.fixture(scope="session")

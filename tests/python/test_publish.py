@@ -617,8 +617,8 @@ def test_status_and_verify_beside_retention(build: Build, monkeypatch: pytest.Mo
 
 def unprivileged() -> list[str]:
     """A prefix under which the permissions of files bind root, too."""
-    without = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
-    return without if os.geteuid() == 0 else []
+    powers = "-dac_override,-dac_read_search"
+    return ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}"] if os.geteuid() == 0 else []
 
 
 def test_read_only_folder(later: Build, tmp_path: Path) -> None:
@@ -634,6 +634,17 @@ def test_read_only_folder(later: Build, tmp_path: Path) -> None:
         assert "refused by not_written: " in answer.stderr and "Traceback" not in answer.stderr
         assert read_current(build.publish_dir) == before
     assert build.run().exit_code == 0 and build.current != before
+
+
+@pytest.mark.parametrize("file", ["publication.json", "bi.duckdb"])
+def test_a_file_that_cannot_be_read_is_named(published: Build, tmp_path: Path, file: str) -> None:
+    """It counts as damage, and its reader is told why in a line."""
+    build = published.copy(tmp_path / "built")
+    (build.publish_dir / "current" / file).chmod(0)
+    command = [*unprivileged(), sys.executable, "scripts/publish.py", *build.arguments("verify")]
+    answer = subprocess.run(command, cwd=build.project.path, capture_output=True, text=True)
+    assert answer.returncode == RULES["damaged"].code, answer.stderr
+    assert "Permission denied" in answer.stderr and "Traceback" not in answer.stderr
 
 
 ON_A_DISK = """

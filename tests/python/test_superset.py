@@ -26,7 +26,7 @@ import superset_bundle
 import yaml
 from click.testing import CliRunner, Result
 from conftest import ROOT, Project
-from test_publish import Build
+from publishing import Build
 
 Json = dict[str, Any]
 ENVIRONMENT = ROOT / ".venv" / "superset"
@@ -427,7 +427,7 @@ def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
 @pytest.fixture(scope="module")
 def built(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """The sample's build, published for real."""
-    built = Build(sample, tmp_path_factory.mktemp("superset") / "built")
+    built = Build.of(sample, tmp_path_factory.mktemp("superset") / "built")
     answer = built.run()
     assert answer.exit_code == 0, answer.output
     return built

@@ -27,7 +27,7 @@ from click.testing import CliRunner, Result
 from conftest import ROOT, Project, Rows
 from postgres import server
 from publish_rules import RULES
-from test_publish import Build
+from publishing import Build
 
 pytestmark = pytest.mark.engines
 
@@ -168,7 +168,7 @@ def in_file(path: str) -> str:
 @pytest.fixture(scope="module")
 def generation(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's build, published once. Copy it."""
-    build = Build(sample, tmp_path_factory.mktemp("published") / "built")
+    build = Build.of(sample, tmp_path_factory.mktemp("published") / "built")
     answer = build.run()
     assert answer.exit_code == 0, answer.output
     return build.publish_dir
