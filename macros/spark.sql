@@ -155,6 +155,10 @@ end
     ) -%}
 {%- endmacro %}
 
+{# Hive's catalog takes no more than 256 characters about a column of a table. #}
+{% macro spark__alter_column_comment(relation, column_dict) -%}
+{%- endmacro %}
+
 {# Without `purge` the files of a dropped table stay. #}
 {% macro spark__drop_relation(relation) -%}
     {%- call statement('drop_relation', auto_begin=False) -%}

@@ -48,6 +48,7 @@ MACROS_ON_SPARK = {
     "spark__drop_schema",
     "spark__create_csv_table",
     "spark__load_csv_rows",
+    "spark__alter_column_comment",
 }
 """Those of Spark's adapter that macros/spark.sql, and no other file, replaces."""
 

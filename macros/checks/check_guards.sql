@@ -70,7 +70,7 @@
     {#- of Spark's adapter, which no other target loads: seeds, contracts and dropped tables are as here -#}
     {%- set own_on_spark = ['spark__create_table_as', 'spark__create_view_as', 'spark__get_test_sql',
         'spark__get_empty_schema_sql', 'spark__persist_constraints', 'spark__drop_relation', 'spark__drop_schema',
-        'spark__create_csv_table', 'spark__load_csv_rows'] -%}
+        'spark__create_csv_table', 'spark__load_csv_rows', 'spark__alter_column_comment'] -%}
     {%- for name, macro in context[project_name].items() if name not in own -%}
         {#- duckdb__get_where_subquery is none of dbt's names, and would be called in place of get_where_subquery -#}
         {%- set stands_in = name in words or name in context['dbt'] or name.split('__', 1)[-1] in context['dbt'] -%}
