@@ -389,7 +389,7 @@ incident_test,unique_incident_bounds_reason,85f61b9fda9cbe9c9a8cdf6aa1ad43d5,iss
 incident_test,unique_incident_matches_match_id,bb197babea6006e0470e7bb972f313f7,issue-5
 incident_test,unique_users_to_notify_user_id,af6b75a4cc494093c71ec43d9a8c59e7,issue-5
 run_start,check_graph(),cd2aa869298ddd5b63695a77e38fc0d1,issue-5
-run_start,check_guards(),bffbb17ed5c7b8f20d0f8472dc75ad8d,spark-target
+run_start,check_guards(),b73815fce94017e443622055949ae96c,spark-target-2
 run_start,check_inputs(),a2d59882cf98861c9b378879ffcf33a2,spark-target
 run_start,check_published(),312bba9e94efb9ca9891ed8c8a103c9b,spark-target
 run_start,leave_no_incident(),873b376d1d9c86c0f65ffa436ab0b7f4,spark-target
