@@ -27,6 +27,8 @@ pytestmark = pytest.mark.spark
 README = (ROOT / "README.md").read_text()
 MOMENT = {"as_of": AS_OF}
 BUILD = ("build", "--exclude-resource-type", "unit_test")
+# capitals that Unicode has since version 14; Java 17 knows version 13 and leaves them as they are
+UNICODE_14 = re.compile("[\u2c2f\ua7c0\ua7d0\ua7d6\ua7d8\U00010570-\U00010595]")
 # what is broken in the model consent_funnel
 COLUMN = "        decision,\n        count(*)"
 KEY = "data_use, channel, decision"
@@ -175,7 +177,8 @@ def test_spellings(reference: Project, on_spark: OnSpark, tmp_path: Path) -> Non
     here = Counter(reference.query(here_sql))
     there = on_spark.rows({"spellings": query.replace("{spellings}", f"parquet.`{file}`")})["spellings"]
     differing = sorted({row[0] for row in (here - there) + (there - here)})
-    assert not differing, [values[number] for number in differing[:50]]
+    unexpected = [values[number] for number in differing if not UNICODE_14.search(values[number][1])]
+    assert not unexpected, unexpected[:50]
     assert len(values) > 20_000
 
 
