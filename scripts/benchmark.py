@@ -210,14 +210,20 @@ def dearest(runs: list[Measured], names: set[str]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["seconds"])[:DEAREST]
 
 
-def one_size(
-    users: int, folder: Path, rounds: int, peers: list[str], postgres_users: int, console: Console
-) -> dict[str, Any]:
-    """Medians over the rounds for one number of users."""
+def inputs_of(users: int, folder: Path) -> Path:
+    """The folder of inputs of so many users, an uploaded row each; made unless it is there."""
     data = (folder / f"users-{users}").resolve()
     if not (data / "ground_truth.parquet").exists():
         sizes = ["--users", str(users), "--entries", str(users), "--lists", str(max(users // 10_000, 20))]
         subprocess.run([sys.executable, ROOT / "scripts/generate.py", *sizes, "--out", data], check=True)
+    return data
+
+
+def one_size(
+    users: int, folder: Path, rounds: int, peers: list[str], postgres_users: int, console: Console
+) -> dict[str, Any]:
+    """Medians over the rounds for one number of users."""
+    data = inputs_of(users, folder)
     peers = [name for name in peers if name != "postgres" or users <= postgres_users]
     taken: dict[str, list[Measured]] = {name: [] for name in ("ungated", "build", "run", *peers)}
     with tempfile.TemporaryDirectory(dir=folder.resolve()) as directory:

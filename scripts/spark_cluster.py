@@ -19,7 +19,6 @@ import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,9 @@ from typing import Any
 
 import click
 import duckdb
+from benchmark import inputs_of
 from generate import AS_OF
+from postgres import free_port
 from rich.console import Console
 
 ROOT = Path(__file__).parents[1]
@@ -73,13 +74,6 @@ def jars() -> list[Path]:
     """Iceberg, from its package, and ICU, with which Spark composes characters."""
     folder = Path(str(importlib.resources.files("snowpark_connect_deps_iceberg"))) / "jars"
     return [*folder.glob(ICEBERG), Path(DEBIAN["libicu4j-java"])]
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -245,7 +239,11 @@ def measure(users: tuple[int, int], data: Path) -> None:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console()
-    sizes = [inputs_of(count, data) for count in users]
+    sizes = []
+    for count in users:
+        inputs = inputs_of(count, data)
+        contacts = duckdb.sql(f"select count(*) from '{inputs}/raw_contacts.parquet'").fetchall()[0][0]
+        sizes.append({"inputs": inputs, "contacts": contacts, "seconds": {}})
     small, large = sizes
     digests = set()
     for size, workers in ((small, 1), (large, 1), (large, 2)):
@@ -256,16 +254,6 @@ def measure(users: tuple[int, int], data: Path) -> None:
         raise click.ClickException("the same inputs gave different marts")
     forecasts = [forecast(small, large, 1_000_000_000, workers) for workers in (10, 100)]
     console.print(markdown(small, large, forecasts))
-
-
-def inputs_of(users: int, data: Path) -> Json:
-    """Inputs of so many users, made unless they are there: their folder and how many contacts they hold."""
-    inputs = data / f"users_{users}"
-    if not (inputs / "raw_contacts.parquet").exists():
-        rows = ["--users", str(users), "--entries", str(users), "--lists", str(max(users // 10_000, 20))]
-        subprocess.run([sys.executable, ROOT / "scripts/generate.py", *rows, "--out", inputs], check=True)
-    contacts = duckdb.sql(f"select count(*) from '{inputs}/raw_contacts.parquet'").fetchall()[0][0]
-    return {"inputs": inputs, "contacts": contacts, "seconds": {}}
 
 
 def markdown(small: Json, large: Json, forecasts: list[Json]) -> str:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import duckdb
 import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-from dbt.cli.main import dbtRunner
+from dbt.cli.main import dbtRunner, dbtRunnerResult
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
@@ -47,17 +47,19 @@ class Project:
         """The DuckDB file that dbt writes."""
         return self.path / "build" / "warehouse.duckdb"
 
-    def dbt(self, *arguments: str) -> Run:
-        """Run one dbt command in this project, in this process, and close the warehouse, so that it opens."""
-        messages: list[str] = []
-        here = Path.cwd()
-        runner = dbtRunner(callbacks=[lambda event: messages.append(event.info.msg)])
+    def invoke(self, runner: dbtRunner, *arguments: str) -> dbtRunnerResult:
+        """Run dbt here, in this process, and close the warehouse, so that it opens."""
         try:
-            os.chdir(self.path)
-            answer = runner.invoke(["--no-use-colors", *arguments])
+            with working_directory(self.path):
+                return runner.invoke(list(arguments))
         finally:
-            os.chdir(here)
             DuckDBConnectionManager.close_all_connections()
+
+    def dbt(self, *arguments: str) -> Run:
+        """Run one dbt command in this project."""
+        messages: list[str] = []
+        runner = dbtRunner(callbacks=[lambda event: messages.append(event.info.msg)])
+        answer = self.invoke(runner, "--no-use-colors", *arguments)
         statuses = {}
         for result in getattr(answer.result, "results", []):
             statuses[result.node.name] = str(result.status)
@@ -72,14 +74,8 @@ class Project:
 
     def compile(self, query: str, *arguments: str) -> str:
         """The SQL of a query in Jinja, as dbt would run it; target/ goes on telling of the last build."""
-        here = Path.cwd()
         beside = ("--target-path", "build/compiled")
-        try:
-            os.chdir(self.path)
-            answer = dbtRunner().invoke(["--quiet", "compile", "--inline", query, *beside, *arguments])
-        finally:
-            os.chdir(here)
-            DuckDBConnectionManager.close_all_connections()
+        answer = self.invoke(dbtRunner(), "--quiet", "compile", "--inline", query, *beside, *arguments)
         assert answer.success, answer.exception
         return answer.result.results[0].node.compiled_code
 

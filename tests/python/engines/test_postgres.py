@@ -288,20 +288,24 @@ def spellings() -> Rows:
     ]
 
 
+NORMALIZED = """
+    with addresses as (select * from {spellings} where channel <> 'phone'),
+    numbers as (select * from {spellings} where channel = 'phone'),
+    {{ normalize_identifiers('addresses', 'numbers', 'number, channel') }}
+    select
+        normalized_identifiers.*,
+        profiles.normalization_profile,
+        {{ sha256_hex(render_identifier('normalized_value', 'profiles.rendering')) }} as match_key
+    from normalized_identifiers
+    left join {{ ref('normalization_profiles') }} as profiles
+        on profiles.channel = normalized_identifiers.channel
+"""
+"""What becomes of spellings, in Jinja; {spellings} stands for the relation that holds them."""
+
+
 def test_spellings(sample_on_both: Project, tmp_path: Path) -> None:
     """Values are normalized, rendered, hashed and blocked alike on both, whatever they are made of."""
-    query = """
-        with addresses as (select * from spellings where channel <> 'phone'),
-        numbers as (select * from spellings where channel = 'phone'),
-        {{ normalize_identifiers('addresses', 'numbers', 'number, channel') }}
-        select
-            normalized_identifiers.*,
-            profiles.normalization_profile,
-            {{ sha256_hex(render_identifier('normalized_value', 'profiles.rendering')) }} as match_key
-        from normalized_identifiers
-        left join {{ ref('normalization_profiles') }} as profiles
-            on profiles.channel = normalized_identifiers.channel
-    """
+    query = NORMALIZED.replace("{spellings}", "spellings")
     values = [(number, *spelling) for number, spelling in enumerate(spellings())]
     columns = {"number": "integer", "channel": "text", "value": "text", "country_code": "text"}
     load("spellings", columns, values)

@@ -20,7 +20,7 @@ import pytest
 from conftest import ROOT, Project, Run, copy_project
 from spark_cluster import Cluster, end, spark
 from test_acceptance import ACCEPTANCE, AS_OF
-from test_postgres import SHOWN, canonical, readme_line, spellings
+from test_postgres import NORMALIZED, SHOWN, canonical, readme_line, spellings
 
 pytestmark = pytest.mark.spark
 
@@ -156,26 +156,14 @@ def test_acceptance_case(reference: Project, on_spark: OnSpark) -> None:
 
 def test_spellings(reference: Project, on_spark: OnSpark, tmp_path: Path) -> None:
     """Values are normalized, rendered, hashed and blocked alike on both, whatever they are made of."""
-    query = """
-        with addresses as (select * from {spellings} where channel <> 'phone'),
-        numbers as (select * from {spellings} where channel = 'phone'),
-        {{ normalize_identifiers('addresses', 'numbers', 'number, channel') }}
-        select
-            normalized_identifiers.*,
-            profiles.normalization_profile,
-            {{ sha256_hex(render_identifier('normalized_value', 'profiles.rendering')) }} as match_key
-        from normalized_identifiers
-        left join {{ ref('normalization_profiles') }} as profiles
-            on profiles.channel = normalized_identifiers.channel
-    """
     values = [(number, *spelling) for number, spelling in enumerate(spellings())]
     columns = {"number": "integer", "channel": "text", "value": "text", "country_code": "text"}
     rows, file = tmp_path / "spellings.json", tmp_path / "spellings.parquet"
     rows.write_text(json.dumps([dict(zip(columns, row, strict=True)) for row in values]))
     duckdb.execute(f"copy (from read_json('{rows}', columns = {columns})) to '{file}'")
-    here_sql = reference.compile(query.replace("{spellings}", f"read_parquet('{file}')"))
+    here_sql = reference.compile(NORMALIZED.replace("{spellings}", f"read_parquet('{file}')"))
     here = Counter(reference.query(here_sql))
-    there = on_spark.rows({"spellings": query.replace("{spellings}", f"parquet.`{file}`")})["spellings"]
+    there = on_spark.rows({"spellings": NORMALIZED.replace("{spellings}", f"parquet.`{file}`")})["spellings"]
     differing = sorted({row[0] for row in (here - there) + (there - here)})
     unexpected = [values[number] for number in differing if not UNICODE_14.search(values[number][2])]
     assert not unexpected, unexpected[:50]
