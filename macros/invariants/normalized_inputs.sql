@@ -4,6 +4,19 @@
     the users in a relation.
 #}
 {% macro normalized_raw_contacts(users) %}
+asked_users as (
+    select distinct user_id
+    from {{ users }}
+),
+
+-- of few users, so that these are found before anything is joined to them
+asked_contacts as (
+    select contacts.*
+    from {{ input_table('raw_contacts') }} as contacts
+    inner join asked_users
+        on contacts.user_id = asked_users.user_id
+),
+
 raw_contacts as (
     select
         contacts.contact_id,
@@ -15,13 +28,9 @@ raw_contacts as (
         contacts.verified_at,
         contacts.removed_at,
         users.country_code
-    from {{ input_table('raw_contacts') }} as contacts
+    from asked_contacts as contacts
     left join {{ input_table('raw_users') }} as users
         on contacts.user_id = users.user_id
-    where exists (
-        select 1 from {{ users }}
-        where {{ users }}.user_id = contacts.user_id
-    )
 ),
 
 raw_addresses as (
@@ -84,13 +93,13 @@ raw_numbers as (
 {% endmacro %}
 
 {#
-    Every block key that meets a contact of the relation (DESIGN 4.3), one row each: written out, so that
-    two sides meet by equality and not by a comparison of every row with every other.
+    Every block key that meets a contact of the relation (DESIGN 4.3), a row each, the same one more than
+    once: written out, so that two sides meet by equality and not by a comparison of every row with every other.
 #}
 {% macro all_block_keys(relation, columns) %}
     {%- for key in ["block_key", without_leading('normalized_value', '+'), without_leading('national_number', '0'), without_leading('trunk_number', '0')] %}
     select {{ columns }}, {{ key }} as block_key
     from {{ relation }}
-    {{ "union" if not loop.last }}
+    {{ "union all" if not loop.last }}
     {%- endfor %}
 {% endmacro %}

@@ -18,17 +18,50 @@ active_adults as (
     where account_status = 'active' and is_adult
 ),
 
+-- given for the data use, verified and not removed
+verified_contacts as (
+    select
+        contacts.contact_id,
+        contacts.user_id,
+        contacts.channel,
+        contacts.value,
+        active_adults.country_code,
+        purposes_in_use.data_use
+    from {{ input_table('raw_contacts') }} as contacts
+    inner join purposes_in_use
+        on contacts.purpose = purposes_in_use.purpose
+    inner join active_adults
+        on contacts.user_id = active_adults.user_id
+    where
+        contacts.collected_at <= {{ as_of() }}
+        and contacts.verified_at <= {{ as_of() }}
+        and (contacts.removed_at is null or contacts.removed_at > {{ as_of() }})
+),
+
+-- nobody else's consent is asked for
+asked_users as (
+    select distinct user_id, country_code
+    from verified_contacts
+),
+
 known_consent_events as (
     select
-        user_id,
-        data_use,
-        status,
-        expires_at,
-        rank() over (partition by user_id, data_use order by occurred_at desc, recorded_at desc) as event_rank
-    from {{ input_table('raw_consent_events') }}
+        events.user_id,
+        events.data_use,
+        events.status,
+        events.expires_at,
+        rank() over (
+            partition by events.user_id, events.data_use
+            order by events.occurred_at desc, events.recorded_at desc
+        ) as event_rank
+    from {{ input_table('raw_consent_events') }} as events
+    inner join {{ ref('list_kinds') }} as list_kinds
+        on events.data_use = list_kinds.data_use
+    inner join asked_users
+        on events.user_id = asked_users.user_id
     where
-        occurred_at <= {{ as_of() }}
-        and recorded_at <= {{ as_of() }}
+        events.occurred_at <= {{ as_of() }}
+        and events.recorded_at <= {{ as_of() }}
 ),
 
 -- all events of the last moment must be grants, and the first of their ends must be still to come
@@ -50,15 +83,15 @@ opt_out_rules as (
 
 -- by the user's own country, or by every country's row where it has none
 opted_out_by_rule as (
-    select active_adults.user_id, opt_out_rules.data_use
-    from active_adults
+    select asked_users.user_id, opt_out_rules.data_use
+    from asked_users
     cross join opt_out_rules
     where
-        active_adults.country_code = opt_out_rules.country_code
+        asked_users.country_code = opt_out_rules.country_code
         or opt_out_rules.country_code = '*' and not exists (
             select 1 from {{ ref('consent_rules') }} as own_rules
             where
-                own_rules.country_code = active_adults.country_code
+                own_rules.country_code = asked_users.country_code
                 and own_rules.data_use = opt_out_rules.data_use
         )
 ),
@@ -80,26 +113,12 @@ consented as (
 ),
 
 candidates as (
-    select
-        contacts.contact_id,
-        contacts.user_id,
-        contacts.channel,
-        contacts.value,
-        active_adults.country_code,
-        purposes_in_use.data_use
-    from {{ input_table('raw_contacts') }} as contacts
-    inner join purposes_in_use
-        on contacts.purpose = purposes_in_use.purpose
-    inner join active_adults
-        on contacts.user_id = active_adults.user_id
+    select verified_contacts.*
+    from verified_contacts
     inner join consented
         on
-            contacts.user_id = consented.user_id
-            and purposes_in_use.data_use = consented.data_use
-    where
-        contacts.collected_at <= {{ as_of() }}
-        and contacts.verified_at <= {{ as_of() }}
-        and (contacts.removed_at is null or contacts.removed_at > {{ as_of() }})
+            verified_contacts.user_id = consented.user_id
+            and verified_contacts.data_use = consented.data_use
 ),
 
 candidate_users as (

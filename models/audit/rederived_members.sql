@@ -72,24 +72,34 @@ raw_entries as (
         on uploads.list_id = lists.list_id
 ),
 
--- an identifier that reads as a hash is one, whatever the list says of itself
-read_entries as (
+trimmed_entries as (
     select
         *,
         case
-            when {{ matches('identifier', "'^[0-9A-Fa-f]{64}$'") }} then identifier
+            when {{ matches('identifier', "'^[!-~]*$'") }} then identifier
             else {{ trim_white_space('identifier') }}
         end as value
     from raw_entries
 ),
 
+-- an identifier that reads as a hash is one, whatever the list says of itself; by its length first, since a
+-- pattern that counts so far is slow
+read_entries as (
+    select
+        *,
+        case length(value)
+            when 64 then case when {{ matches('value', "'^[0-9A-Fa-f]+$'") }} then lower(value) end
+            when 44 then case
+                when {{ matches('value', "'^[0-9A-Za-z+/]+[AEIMQUYcgkosw048]=$'") }} then {{ base64_to_hex('value') }}
+            end
+        end as hash_hex
+    from trimmed_entries
+),
+
 hashed_keys as (
     select
         list_id, upload_id, operation, uploaded_at, normalization_profile, channel,
-        case
-            when {{ matches('value', "'^[0-9A-Fa-f]{64}$'") }} then lower(value)
-            when {{ matches('value', "'^[0-9A-Za-z+/]{42}[AEIMQUYcgkosw048]=$'") }} then {{ base64_to_hex('value') }}
-        end as match_key
+        hash_hex as match_key
     from read_entries
     where is_hashed
 ),
@@ -97,9 +107,7 @@ hashed_keys as (
 plain_entries as (
     select *
     from read_entries
-    where
-        not is_hashed
-        and not {{ matches('value', "'^[0-9A-Fa-f]{64}$|^[0-9A-Za-z+/]{42}[AEIMQUYcgkosw048]=$'") }}
+    where not is_hashed and hash_hex is null
 ),
 
 addresses as (

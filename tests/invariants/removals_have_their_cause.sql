@@ -23,24 +23,31 @@ users as (
     from {{ input_table('raw_users') }}
 ),
 
+removed_users as (
+    select distinct user_id
+    from removals
+),
+
 events as (
     select
-        user_id,
-        data_use,
-        status,
-        expires_at,
+        events.user_id,
+        events.data_use,
+        events.status,
+        events.expires_at,
         row_number() over (
-            partition by user_id, data_use
+            partition by events.user_id, events.data_use
             order by
-                occurred_at desc,
-                recorded_at desc,
-                case when status = 'granted' then 1 else 0 end asc,
-                expires_at asc nulls last
+                events.occurred_at desc,
+                events.recorded_at desc,
+                case when events.status = 'granted' then 1 else 0 end asc,
+                events.expires_at asc nulls last
         ) as event_rank
-    from {{ input_table('raw_consent_events') }}
+    from {{ input_table('raw_consent_events') }} as events
+    inner join removed_users
+        on events.user_id = removed_users.user_id
     where
-        occurred_at <= {{ as_of() }}
-        and recorded_at <= {{ as_of() }}
+        events.occurred_at <= {{ as_of() }}
+        and events.recorded_at <= {{ as_of() }}
 ),
 
 serving as (

@@ -8,16 +8,23 @@ with explanations as (
 
 {{ normalized_raw_suppressions() }},
 
-gate_block_keys as (
-    {{ all_block_keys(ref('contacts_consented_for_ads'), 'contact_id') }}
+explained_contacts as (
+    select distinct gate.contact_id, gate.normalized_value, gate.national_number, gate.trunk_number, gate.block_key
+    from {{ ref('contacts_consented_for_ads') }} as gate
+    inner join explanations
+        on gate.contact_id = explanations.contact_id
+),
+
+explained_block_keys as (
+    {{ all_block_keys('explained_contacts', 'contact_id') }}
 )
 
 select explanations.list_id, explanations.advertiser_id, explanations.user_id, explanations.contact_id
 from explanations
-inner join gate_block_keys
-    on explanations.contact_id = gate_block_keys.contact_id
+inner join explained_block_keys
+    on explanations.contact_id = explained_block_keys.contact_id
 inner join normalized_identifiers
-    on gate_block_keys.block_key = normalized_identifiers.block_key
+    on explained_block_keys.block_key = normalized_identifiers.block_key
 where
     normalized_identifiers.advertiser_id is null
     or normalized_identifiers.advertiser_id = {{ trim_white_space('explanations.advertiser_id') }}

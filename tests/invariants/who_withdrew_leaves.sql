@@ -29,18 +29,27 @@ standing as (
     where change is distinct from 'remove'
 ),
 
+standing_users as (
+    select distinct user_id
+    from standing
+),
+
 users as (
-    select user_id, country_code
-    from {{ input_table('raw_users') }}
-    where account_status = 'active' and is_adult
+    select users.user_id, users.country_code
+    from {{ input_table('raw_users') }} as users
+    inner join standing_users
+        on users.user_id = standing_users.user_id
+    where users.account_status = 'active' and users.is_adult
 ),
 
 events as (
-    select user_id, data_use, status, occurred_at, recorded_at, expires_at
-    from {{ input_table('raw_consent_events') }}
+    select events.user_id, events.data_use, events.status, events.occurred_at, events.recorded_at, events.expires_at
+    from {{ input_table('raw_consent_events') }} as events
+    inner join standing_users
+        on events.user_id = standing_users.user_id
     where
-        occurred_at <= {{ as_of() }}
-        and recorded_at <= {{ as_of() }}
+        events.occurred_at <= {{ as_of() }}
+        and events.recorded_at <= {{ as_of() }}
 ),
 
 consented as (

@@ -241,7 +241,7 @@ def test_bad_files_are_refused(on_spark: OnSpark, tmp_path: Path) -> None:
     duckdb.execute(
         f"""copy (
             select user_id, country_code, 'maybe' as is_adult, account_status,
-                case when user_id < 'u' then '08/10/2019' else '2020-02-29' end as created_at
+                case when row_number() over (order by user_id) = 1 then '08/10/2019' else '2020-02-29' end as created_at
             from '{ACCEPTANCE}/input/raw_users.parquet'
         ) to '{users}'"""
     )
