@@ -70,7 +70,7 @@ incident: install
 	$(BIN)/dbt build --vars 'incident_assessment: true' --select +path:models/marts/incident --indirect-selection cautious
 	$(BIN)/python scripts/show_incident.py
 
-test: install
+test: engines
 	$(BIN)/python -m pytest
 
 # test-engines  builds on PostgreSQL beside DuckDB and compares every row; publishes there, under readers

@@ -119,6 +119,20 @@ def copy_project(target: Path) -> Project:
     return Project(target)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker begin with a file that needs the sample, and the other with those that do not.
+
+    Else both would wait while one builds it. Of each kind the file with most tests comes first.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    ordered = sorted(files.values(), key=len, reverse=True)
+    waiting = [tests for tests in ordered if any("built_sample" in item.fixturenames for item in tests)]
+    free = [tests for tests in ordered if tests not in waiting]
+    items[:] = [item for tests in waiting[:1] + free + waiting[1:] for item in tests]
+
+
 @pytest.fixture(scope="session")
 def built_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as one whole build of the bundled sample left it. To be read only: it is shared.

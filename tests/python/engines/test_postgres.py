@@ -20,7 +20,7 @@ import duckdb
 import pytest
 from conftest import ROOT, SIZE_KEY, Project, Rows, copy_project
 from postgres import key_option, server
-from test_acceptance import ACCEPTANCE, AS_OF
+from test_acceptance import ACCEPTANCE, ASSESSED
 from test_vectors import VECTORS, vectors
 
 pytestmark = pytest.mark.engines
@@ -43,6 +43,7 @@ LANDING_TYPES = {
     "TIMESTAMP": "timestamp",
     "TIMESTAMP WITH TIME ZONE": "timestamptz",
 }
+LANDED = {"input": "tables", "input_schema": "landing"}
 LANDED_AS_TEXT = ("raw_users", "raw_consent_events", "raw_audience_lists")
 
 # Spellings in which engines, drivers and their libraries like to differ
@@ -187,6 +188,19 @@ def load(name: str, columns: dict[str, str], content: Rows) -> None:
         server_cursor.copy_expert(f"copy {name} from stdin (format csv, null '\\N')", file)
 
 
+def land_acceptance_case() -> None:
+    """Load the acceptance case into the database in use; some columns as text, like CSV without types."""
+    execute("create schema landing")
+    for file in sorted((ACCEPTANCE / "input").glob("*.parquet")):
+        table = duckdb.from_parquet(str(file))
+        types = [LANDING_TYPES[str(kind)] for kind in table.types]
+        columns = {
+            name: "text" if file.stem in LANDED_AS_TEXT else kind
+            for name, kind in zip(table.columns, types, strict=True)
+        }
+        load(f"landing.{file.stem}", columns, table.fetchall())
+
+
 def canonical(cell: Any) -> Any:
     """A cell in one form, whichever driver brought it."""
     if isinstance(cell, datetime):
@@ -326,23 +340,12 @@ def test_acceptance_case(use_database: Callable[..., None], fresh_project: Calla
     if not ACCEPTANCE.is_dir():
         pytest.skip(f"the acceptance case is not here: no folder {ACCEPTANCE}")
     use_database("acceptance")
-    execute("create schema landing")
-    for file in sorted((ACCEPTANCE / "input").glob("*.parquet")):
-        table = duckdb.from_parquet(str(file))
-        types = [LANDING_TYPES[str(kind)] for kind in table.types]
-        # text is read, too, as whoever loads CSV without types has it
-        columns = {
-            name: "text" if file.stem in LANDED_AS_TEXT else kind
-            for name, kind in zip(table.columns, types, strict=True)
-        }
-        load(f"landing.{file.stem}", columns, table.fetchall())
+    land_acceptance_case()
     project = fresh_project()
-    both = {"as_of": AS_OF, "incident_assessment": True}
-    files = {"input": "files", "input_path": str(ACCEPTANCE / "input"), **both}
+    files = {"input": "files", "input_path": str(ACCEPTANCE / "input"), **ASSESSED}
     run = project.build("--vars", json.dumps(files))
     assert run.success, run.output
-    tables = {"input": "tables", "input_schema": "landing", **both}
-    run = project.build(*TARGET, "--vars", json.dumps(tables))
+    run = project.build(*TARGET, "--vars", json.dumps(LANDED | ASSESSED))
     assert run.success, run.output
     assert readme_line("acceptance case", assert_same_rows(project)) in README
 
@@ -371,8 +374,7 @@ def test_bad_tables_are_refused(
         {"partner_id": "text", "name": "text", "status": collated},
         [("p1", "P", "ACTIVE")],
     )
-    tables = {"input": "tables", "input_schema": "landing"}
-    run = fresh_project().build(*TARGET, "--vars", json.dumps(tables))
+    run = fresh_project().build(*TARGET, "--vars", json.dumps(LANDED))
     assert not run.success
     for fault in (
         "raw_users.created_at: 6 rows in which it cannot be read as timestamptz",

@@ -19,13 +19,12 @@ import duckdb
 import pytest
 from conftest import ROOT, Project, Run, copy_project
 from spark_cluster import Cluster, end, spark
-from test_acceptance import ACCEPTANCE, AS_OF
+from test_acceptance import ACCEPTANCE, AS_OF, ASSESSED
 from test_postgres import NORMALIZED, SHOWN, canonical, readme_line, spellings
 
 pytestmark = pytest.mark.spark
 
 README = (ROOT / "README.md").read_text()
-MOMENT = {"as_of": AS_OF}
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 # capitals that Unicode has since version 14; Java 17 knows version 13 and leaves them as they are
 UNICODE_14 = re.compile("[\u2c2f\ua7c0\ua7d0\ua7d6\ua7d8\U00010570-\U00010595]")
@@ -131,9 +130,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-VARIABLES = json.dumps(
-    {"input": "files", "input_path": str(ACCEPTANCE / "input"), "incident_assessment": True, **MOMENT}
-)
+VARIABLES = json.dumps({"input": "files", "input_path": str(ACCEPTANCE / "input"), **ASSESSED})
 
 
 @pytest.fixture(scope="module")
@@ -241,13 +238,13 @@ def test_bad_files_are_refused(on_spark: OnSpark, tmp_path: Path) -> None:
     duckdb.execute(
         f"""copy (
             select user_id, country_code, 'maybe' as is_adult, account_status,
-                case when row_number() over (order by user_id) = 1 then '08/10/2019' else '2020-02-29' end as created_at
+                case row_number() over () when 1 then '08/10/2019' else '2020-02-29' end as created_at
             from '{ACCEPTANCE}/input/raw_users.parquet'
         ) to '{users}'"""
     )
     (tmp_path / "input" / "raw_partners.parquet").unlink()
     project = OnSpark(copy_project(tmp_path / "project"), tmp_path / "lake", on_spark.cluster)
-    variables = {"input": "files", "input_path": str(tmp_path / "input"), **MOMENT}
+    variables = {"input": "files", "input_path": str(tmp_path / "input"), "as_of": AS_OF}
     run = project.dbt("run", "--select", "stg_users", "--vars", json.dumps(variables))
     assert not run.success
     assert "raw_partners.parquet" in run.output
@@ -265,7 +262,7 @@ def test_nothing_stays_of_what_a_table_held(on_spark: OnSpark) -> None:
     """After a build, a table has the files of its rows and no others, and a dropped one has none."""
     incident = on_spark.lake / "incident.db"
     assert list(incident.rglob("*.parquet"))
-    run = on_spark.dbt("run", "--select", "consent_funnel", "--vars", json.dumps(MOMENT))
+    run = on_spark.dbt("run", "--select", "consent_funnel", "--vars", json.dumps({"as_of": AS_OF}))
     assert run.success, run.output
     files = on_spark.rows({"files": "select file_path from marts.consent_funnel.files"})["files"]
     kept = list((on_spark.lake / "marts.db" / "consent_funnel").rglob("*.parquet"))
