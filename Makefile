@@ -73,9 +73,10 @@ incident: install
 test: engines
 	$(BIN)/python -m pytest
 
-# test-engines  builds on PostgreSQL beside DuckDB and compares every row; publishes there, under readers
+# test-engines  builds on PostgreSQL and on Spark beside DuckDB and compares every row; publishes to PostgreSQL, under readers
 test-engines: engines
 	$(BIN)/python -m pytest -m engines
+	$(MAKE) test-spark
 
 # test-spark  builds on Spark beside DuckDB, in one process and on a cluster that loses a worker, and compares every row
 test-spark: spark
