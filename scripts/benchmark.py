@@ -37,7 +37,13 @@ from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
-RUN = ["run", "--exclude", "path:models/published", "path:models/audit"]
+UNPUBLISHED = ["--exclude", "path:models/published", "path:models/audit"]
+RUN = ["run", *UNPUBLISHED]
+# the same in a warehouse without seeds
+MODELS = [
+    "build", "--select", "path:seeds/policy", "path:models", *UNPUBLISHED,
+    "--exclude-resource-type", "test", "unit_test",
+]  # fmt: skip
 SECONDS_BETWEEN_SAMPLES = 0.02
 DEAREST = 8  # nodes that the table names of ours, and of the guards
 

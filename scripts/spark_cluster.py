@@ -31,7 +31,7 @@ from typing import Any
 
 import click
 import duckdb
-from benchmark import inputs_of
+from benchmark import MODELS, inputs_of
 from generate import AS_OF
 from postgres import free_port
 from rich.console import Console
@@ -197,10 +197,7 @@ def build(workers: int, data: Path, folder: Path) -> tuple[float, str]:
     """
     shutil.rmtree(folder, ignore_errors=True)
     with spark(workers, folder) as cluster:
-        parts = ["--select", "path:seeds/policy", "path:models"]
-        parts += ["--exclude", "path:models/published", "path:models/audit"]
-        guards = ["--exclude-resource-type", "test", "unit_test"]
-        finish(start_dbt(cluster, folder, data, "build", *parts, *guards))
+        finish(start_dbt(cluster, folder, data, *MODELS))
     seconds = json.loads((folder / "target" / "run_results.json").read_text())["elapsed_time"]
     with spark(lake=folder) as alone:
         digests = finish(start_dbt(alone, folder, data, "--quiet", "run-operation", "mart_digests"))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import click
 import pytest
+from benchmark import MODELS
 from conftest import Project
 from test_acceptance import ACCEPTANCE, ASSESSED, disagreements
 from test_postgres import LANDED, TARGET, land_acceptance_case, rows, use_database
@@ -16,10 +17,6 @@ pytestmark = pytest.mark.skipif(
     not ACCEPTANCE.is_dir(), reason=f"the acceptance case is not here: no folder {ACCEPTANCE}"
 )
 __all__ = ["use_database"]  # a fixture of this module, too
-MODELS = (
-    "--select", "path:seeds/policy", "path:models", "--exclude", "path:models/published", "path:models/audit",
-    "--exclude-resource-type", "test", "unit_test",
-)  # fmt: skip
 
 
 def test_postgres(request: pytest.FixtureRequest, fresh_project: Callable[[], Project]) -> None:
@@ -29,6 +26,6 @@ def test_postgres(request: pytest.FixtureRequest, fresh_project: Callable[[], Pr
     except click.ClickException as error:
         pytest.skip(error.message)
     land_acceptance_case()
-    run = fresh_project().dbt("build", *MODELS, *TARGET, "--vars", json.dumps(LANDED | ASSESSED))
+    run = fresh_project().dbt(*MODELS, *TARGET, "--vars", json.dumps(LANDED | ASSESSED))
     assert run.success, run.output
     assert not disagreements(rows)
