@@ -70,7 +70,7 @@ incident: install
 	$(BIN)/dbt build --vars 'incident_assessment: true' --select +path:models/marts/incident --indirect-selection cautious
 	$(BIN)/python scripts/show_incident.py
 
-test: engines
+test: engines spark
 	$(BIN)/python -m pytest
 
 # test-engines  builds on PostgreSQL and on Spark beside DuckDB and compares every row; publishes to PostgreSQL, under readers

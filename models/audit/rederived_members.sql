@@ -159,39 +159,6 @@ emptying_uploads as (
     where operation in ('replace', 'remove_all')
 ),
 
-standing_entries as (
-    select distinct
-        comparable_entries.list_id, raw_lists.data_use, comparable_entries.normalization_profile,
-        comparable_entries.channel, comparable_entries.match_key, comparable_entries.uploaded_at,
-        comparable_entries.upload_id
-    from comparable_entries
-    inner join raw_lists
-        on comparable_entries.list_id = raw_lists.list_id
-    where
-        comparable_entries.operation in ('append', 'replace')
-        and comparable_entries.match_key is not null
-        and not exists (
-            select 1 from emptying_uploads
-            where
-                emptying_uploads.list_id = comparable_entries.list_id
-                and (emptying_uploads.uploaded_at, emptying_uploads.upload_id)
-                > (comparable_entries.uploaded_at, comparable_entries.upload_id)
-        )
-        and not exists (
-            select 1 from removed_keys
-            where
-                removed_keys.list_id = comparable_entries.list_id
-                and removed_keys.channel = comparable_entries.channel
-                and removed_keys.match_key = comparable_entries.match_key
-                and (removed_keys.uploaded_at, removed_keys.upload_id)
-                > (comparable_entries.uploaded_at, comparable_entries.upload_id)
-        )
-        and (
-            raw_lists.membership_days is null
-            or {{ add_days('comparable_entries.uploaded_at', 'raw_lists.membership_days') }} > {{ as_of() }}
-        )
-),
-
 profiles as (
     select distinct normalization_profile
     from raw_lists
@@ -215,19 +182,58 @@ gated_keys as {{ computed_once() }} (
     from rendered_values
 ),
 
-matched_uploads as (
+-- few rows match: what undid them, and how long they count, is asked of these alone
+matched_entries as (
     select
-        standing_entries.list_id, standing_entries.data_use, gated_keys.contact_id, standing_entries.upload_id,
-        row_number() over (
-            partition by standing_entries.list_id, standing_entries.data_use, gated_keys.contact_id
-            order by standing_entries.uploaded_at desc, standing_entries.upload_id desc
-        ) as recency
-    from standing_entries
+        comparable_entries.list_id, comparable_entries.channel, comparable_entries.match_key,
+        comparable_entries.uploaded_at, comparable_entries.upload_id, gated_keys.contact_id
+    from comparable_entries
     inner join gated_keys
         on
-            standing_entries.channel = gated_keys.channel
-            and standing_entries.normalization_profile = gated_keys.normalization_profile
-            and standing_entries.match_key = gated_keys.match_key
+            comparable_entries.channel = gated_keys.channel
+            and comparable_entries.normalization_profile = gated_keys.normalization_profile
+            and comparable_entries.match_key = gated_keys.match_key
+    where comparable_entries.operation in ('append', 'replace')
+),
+
+standing_entries as (
+    select
+        matched_entries.list_id, raw_lists.data_use, matched_entries.uploaded_at, matched_entries.upload_id,
+        matched_entries.contact_id
+    from matched_entries
+    inner join raw_lists
+        on matched_entries.list_id = raw_lists.list_id
+    where
+        not exists (
+            select 1 from emptying_uploads
+            where
+                emptying_uploads.list_id = matched_entries.list_id
+                and (emptying_uploads.uploaded_at, emptying_uploads.upload_id)
+                > (matched_entries.uploaded_at, matched_entries.upload_id)
+        )
+        and not exists (
+            select 1 from removed_keys
+            where
+                removed_keys.list_id = matched_entries.list_id
+                and removed_keys.channel = matched_entries.channel
+                and removed_keys.match_key = matched_entries.match_key
+                and (removed_keys.uploaded_at, removed_keys.upload_id)
+                > (matched_entries.uploaded_at, matched_entries.upload_id)
+        )
+        and (
+            raw_lists.membership_days is null
+            or {{ add_days('matched_entries.uploaded_at', 'raw_lists.membership_days') }} > {{ as_of() }}
+        )
+),
+
+matched_uploads as (
+    select
+        list_id, data_use, contact_id, upload_id,
+        row_number() over (
+            partition by list_id, data_use, contact_id
+            order by uploaded_at desc, upload_id desc
+        ) as recency
+    from standing_entries
 ),
 
 matched_values as (

@@ -1,17 +1,20 @@
-"""The small case of another warehouse, in `make test`: the models alone give the acceptance case's rows.
+"""The small case of each other warehouse, in `make test`: the models alone give the acceptance case's rows.
 
 `make test-engines` builds it under every guard, and compares every relation.
 """
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
-from benchmark import MODELS
+from benchmark import MODELS, UNPUBLISHED
 from conftest import Project
-from test_acceptance import ACCEPTANCE, ASSESSED, disagreements
+from spark_cluster import spark
+from test_acceptance import ACCEPTANCE, AS_OF, ASSESSED, SETS, disagreements
 from test_postgres import LANDED, TARGET, land_acceptance_case, rows, use_database
+from test_spark import OnSpark
 
 pytestmark = pytest.mark.skipif(
     not ACCEPTANCE.is_dir(), reason=f"the acceptance case is not here: no folder {ACCEPTANCE}"
@@ -29,3 +32,25 @@ def test_postgres(request: pytest.FixtureRequest, fresh_project: Callable[[], Pr
     run = fresh_project().dbt(*MODELS, *TARGET, "--vars", json.dumps(LANDED | ASSESSED))
     assert run.success, run.output
     assert not disagreements(rows)
+
+
+def test_spark(fresh_project: Callable[[], Project], tmp_path: Path) -> None:
+    """From files on Spark in one process, what the marts beside the incident and the reports are made of.
+
+    A statement takes Spark a second or two, however few the rows.
+    """
+    sets = SETS.keys() - {"incident_matches"}
+    queries = {name: "select {1} from {0}".format(*SETS[name]) for name in sets}
+    inputs = {"input": "files", "input_path": str(ACCEPTANCE / "input"), "as_of": AS_OF}
+    models = [f"+{SETS[name][0].split('.')[1]}" for name in sorted(sets)]
+    selected = ["--select", *models, *UNPUBLISHED, "--exclude-resource-type", "test", "unit_test"]
+    try:
+        with spark() as cluster:
+            on_spark = OnSpark(fresh_project(), tmp_path / "lake", cluster)
+            run = on_spark.dbt("build", *selected, "--vars", json.dumps(inputs))
+            assert run.success, run.output
+            answers = on_spark.rows(queries)
+    except click.ClickException as error:
+        pytest.skip(error.message)
+    answered = {query: list(answers[name].elements()) for name, query in queries.items()}
+    assert not disagreements(answered.__getitem__, sets)
