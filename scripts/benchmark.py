@@ -283,6 +283,18 @@ def figures(users: int, taken: dict[str, list[Measured]]) -> dict[str, Any]:
     return row
 
 
+def summary(rows: list[dict[str, Any]], rounds: int) -> dict[str, Any]:
+    """The report: at the top the largest size, and each peer at the largest at which it was measured."""
+    return {
+        **rows[-1],
+        "peers": {name: row["peers"][name] for row in rows for name in row["peers"]},
+        "sizes": rows,
+        "slope": slope([row["users"] for row in rows], [row["ours_seconds"] for row in rows]),
+        "rounds": rounds,
+        "machine": machine(),
+    }
+
+
 def machine() -> dict[str, str | int]:
     """What the figures were taken on."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -445,16 +457,17 @@ def main(
         raise click.UsageError("--plot needs Altair, which is not installed here: see `make benchmark`")
     console = Console(stderr=True)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [one_size(users, folder, rounds, peers, postgres_users, console) for users in sorted(set(sizes))]
-    # at the top the largest size, and each peer at the largest at which it was measured
-    report = {
-        **rows[-1],
-        "peers": {name: row["peers"][name] for row in rows for name in row["peers"]},
-        "sizes": rows,
-        "slope": slope([row["users"] for row in rows], [row["ours_seconds"] for row in rows]),
-        "rounds": rounds,
-        "machine": machine(),
-    }
+    rows: list[dict[str, Any]] = []
+    for users in sorted(set(sizes)):
+        rows.append(one_size(users, folder, rounds, peers, postgres_users, console))
+        # the sizes that are done are kept, should a larger one fail
+        report = summary(rows, rounds)
+        if json_file:
+            json_file.write_text(json.dumps(report, indent=1) + "\n")
+        if table:
+            table.write_text(markdown(report))
+        if plot_file:
+            plot(report, plot_file)
     shown = Table(
         "users", "ungated", "ours", "ratio", "guards", "peak", *peers, title="medians, seconds and GB"
     )
@@ -464,12 +477,6 @@ def main(
         cells += [row["peers"][name]["seconds"] if name in row["peers"] else math.nan for name in peers]
         shown.add_row(f"{row['users']:,}", *("" if math.isnan(cell) else f"{cell:.1f}" for cell in cells))
     Console().print(shown)
-    if json_file:
-        json_file.write_text(json.dumps(report, indent=1) + "\n")
-    if table:
-        table.write_text(markdown(report))
-    if plot_file:
-        plot(report, plot_file)
 
 
 if __name__ == "__main__":
