@@ -28,6 +28,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def query(name: str) -> str:
+    """What is compared of a set."""
+    relation, columns = SETS[name]
+    return f"select {columns} from {relation}"
+
+
 def disagreements(rows_of: Callable[[str], Rows], sets: Collection[str] = SETS) -> dict[str, Counter]:
     """Rows that stand in a set or in what was expected alone, of each of the sets that has any.
 
@@ -37,10 +43,10 @@ def disagreements(rows_of: Callable[[str], Rows], sets: Collection[str] = SETS) 
     """
     differing = {}
     for name in sets:
-        relation, columns = SETS[name]
+        _, columns = SETS[name]
         file = f"read_csv('{ACCEPTANCE}/expected/{name}.csv', all_varchar = true)"
         expected = Counter(duckdb.sql(f"select {columns} from {file}").fetchall())
-        actual = Counter(rows_of(f"select {columns} from {relation}"))
+        actual = Counter(rows_of(query(name)))
         assert expected
         if expected != actual:
             differing[name] = (expected - actual) + (actual - expected)

@@ -12,7 +12,7 @@ import pytest
 from benchmark import MODELS, UNPUBLISHED
 from conftest import Project
 from spark_cluster import spark
-from test_acceptance import ACCEPTANCE, AS_OF, ASSESSED, SETS, disagreements
+from test_acceptance import ACCEPTANCE, AS_OF, ASSESSED, SETS, disagreements, query
 from test_postgres import LANDED, TARGET, land_acceptance_case, rows, use_database
 from test_spark import OnSpark
 
@@ -40,7 +40,7 @@ def test_spark(fresh_project: Callable[[], Project], tmp_path: Path) -> None:
     A statement takes Spark a second or two, however few the rows.
     """
     sets = SETS.keys() - {"incident_matches"}
-    queries = {name: "select {1} from {0}".format(*SETS[name]) for name in sets}
+    queries = {name: query(name) for name in sets}
     inputs = {"input": "files", "input_path": str(ACCEPTANCE / "input"), "as_of": AS_OF}
     models = [f"+{SETS[name][0].split('.')[1]}" for name in sorted(sets)]
     selected = ["--select", *models, *UNPUBLISHED, "--exclude-resource-type", "test", "unit_test"]
@@ -52,5 +52,5 @@ def test_spark(fresh_project: Callable[[], Project], tmp_path: Path) -> None:
             answers = on_spark.rows(queries)
     except click.ClickException as error:
         pytest.skip(error.message)
-    answered = {query: list(answers[name].elements()) for name, query in queries.items()}
+    answered = {queries[name]: list(found.elements()) for name, found in answers.items()}
     assert not disagreements(answered.__getitem__, sets)
