@@ -116,7 +116,7 @@ sample: install
 benchmark: .venv/.benchmark
 	$(BIN)/python scripts/benchmark.py --json build/benchmark.json --table docs/benchmark.md --plot docs/benchmark.svg
 
-.venv/.benchmark: .venv/.engines scripts/requirements/benchmark.txt
+.venv/.benchmark: .venv/.engines .venv/.spark scripts/requirements/benchmark.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r scripts/requirements/benchmark.txt
 	touch $@
 

@@ -9,7 +9,7 @@ peers    what a user might take instead (scripts/benchmark_peers.py); their memb
 
 Each is a process of its own; seconds are those of the work, without Python's and dbt's start, which are
 stated apart. Peak memory is the process's largest resident set. ratio = run / ungated, and
-guards = build - run; medians over the rounds.
+guards = build - run; medians over the rounds. Our models in another engine run in the first round alone.
 """
 
 import importlib.util
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import debian
 import duckdb
 from generate import AS_OF
 from rich.console import Console
@@ -50,17 +51,24 @@ DEAREST = 8  # nodes that the table names of ours, and of the guards
 
 @dataclass(frozen=True)
 class Peer:
-    """How the table and the plot call a peer, the module that it needs, and whose rows it must give."""
+    """How the table and the plot call a peer, what it needs, and whose rows it must give."""
 
     title: str
     module: str
     equals: str
+    packages: dict[str, str] = field(default_factory=dict)  # Debian's
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is another engine under our own models, and no process of the benchmark's own."""
+        return bool(self.packages)
 
 
 PEERS = {
     "polars": Peer("the same rules in Polars", "polars_hash", "ours"),
     "splink": Peer("the ungated join by Splink", "splink", "ungated"),
-    "postgres": Peer("our models in PostgreSQL", "dbt.adapters.postgres", "ours"),
+    "postgres": Peer("our models in PostgreSQL", "dbt.adapters.postgres", "ours", debian.POSTGRES),
+    "spark": Peer("our models in Spark", "dbt.adapters.spark", "ours", debian.SPARK),
 }
 
 
@@ -226,16 +234,18 @@ def inputs_of(users: int, folder: Path) -> Path:
 
 
 def one_size(
-    users: int, folder: Path, rounds: int, peers: list[str], postgres_users: int, console: Console
+    users: int, folder: Path, rounds: int, peers: list[str], engine_users: int, console: Console
 ) -> dict[str, Any]:
     """Medians over the rounds for one number of users."""
     data = inputs_of(users, folder)
-    peers = [name for name in peers if name != "postgres" or users <= postgres_users]
+    peers = [name for name in peers if not PEERS[name].is_engine or users <= engine_users]
     taken: dict[str, list[Measured]] = {name: [] for name in ("ungated", "build", "run", *peers)}
     with tempfile.TemporaryDirectory(dir=folder.resolve()) as directory:
         scratch = Path(directory)
         for turn in range(rounds):
             for name in taken:
+                if turn and name in PEERS and PEERS[name].is_engine:
+                    continue
                 console.print(f"{users:,} users, round {turn + 1} of {rounds}: {name} ...", end=" ")
                 if name == "build":
                     (scratch / "warehouse.duckdb").unlink(missing_ok=True)
@@ -264,6 +274,7 @@ def figures(users: int, taken: dict[str, list[Measured]]) -> dict[str, Any]:
     guards = [build - run for build, run in zip(each("build"), each("run"), strict=True)]
     row = {
         "users": users,
+        "rounds": len(taken["run"]),
         **spread(each("ungated"), "ungated_seconds"),
         **spread(each("run"), "ours_seconds"),
         **spread(guards, "guards_seconds"),
@@ -274,23 +285,37 @@ def figures(users: int, taken: dict[str, list[Measured]]) -> dict[str, Any]:
         "peers": {},
     }
     for name in PEERS.keys() & taken.keys():
-        # the memory of a server is not that of the process that asks it
-        held = {} if name == "postgres" else {"peak_gb": peak(name)}
-        row["peers"][name] = {"users": users, **spread(each(name), "seconds"), **held}
+        # the memory of an engine is not that of the process that asks it
+        held = {} if PEERS[name].is_engine else {"peak_gb": peak(name)}
+        row["peers"][name] = {
+            "users": users,
+            "rounds": len(taken[name]),
+            **spread(each(name), "seconds"),
+            **held,
+        }
     ours = set(taken["run"][0].node_seconds)
     row["dearest_of_ours"] = dearest(taken["run"], ours)
     row["dearest_of_guards"] = dearest(taken["build"], set(taken["build"][0].node_seconds) - ours)
     return row
 
 
-def summary(rows: list[dict[str, Any]], rounds: int) -> dict[str, Any]:
+def measured_before(file: Path | None, sizes: tuple[int, ...]) -> list[dict[str, Any]]:
+    """The other sizes that a report holds, by the same versions on as large a machine; else none."""
+    if not file or not file.exists():
+        return []
+    report = json.loads(file.read_text())
+    if report["machine"] != machine():
+        return []
+    return [row for row in report["sizes"] if row["users"] not in sizes]
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The report: at the top the largest size, and each peer at the largest at which it was measured."""
     return {
         **rows[-1],
         "peers": {name: row["peers"][name] for row in rows for name in row["peers"]},
         "sizes": rows,
         "slope": slope([row["users"] for row in rows], [row["ours_seconds"] for row in rows]),
-        "rounds": rounds,
         "machine": machine(),
     }
 
@@ -299,7 +324,7 @@ def machine() -> dict[str, str | int]:
     """What the figures were taken on."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     installed = {package.metadata["Name"]: package.version for package in distributions()}
-    named = ("duckdb", "dbt-core", "dbt-postgres", "polars", "splink")
+    named = ("duckdb", "dbt-core", "dbt-postgres", "dbt-spark", "pyspark", "polars", "splink")
     return {
         "cores": os.cpu_count() or 0,
         "architecture": platform.machine(),
@@ -313,19 +338,19 @@ def markdown(report: dict[str, Any]) -> str:
     """The tables that the README shows."""
 
     def shown(row: dict[str, Any], name: str) -> str:
-        if report["rounds"] == 1:
+        if row["rounds"] == 1:
             return f"{row[name]:.1f} s"
         return f"{row[name]:.1f} s ({row[f'{name}_lowest']:.1f} to {row[f'{name}_highest']:.1f})"
 
     lines = [
-        "| users | ungated join | ours | ratio | guards | dbt's start | peak memory, ours | ungated |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| users | ungated | ours | ratio | guards | dbt's start | peak memory, ours | ungated | rounds |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in report["sizes"]:
         lines.append(
             f"| {row['users']:,} | {shown(row, 'ungated_seconds')} | {shown(row, 'ours_seconds')} "
             f"| {row['ratio']:.1f} | {shown(row, 'guards_seconds')} | {row['dbt_start_seconds']:.1f} s "
-            f"| {row['peak_gb']:.1f} GB | {row['ungated_peak_gb']:.1f} GB |"
+            f"| {row['peak_gb']:.1f} GB | {row['ungated_peak_gb']:.1f} GB | {row['rounds']} |"
         )
     if report["peers"]:
         lines += ["", "| users | peer | seconds | ours / peer | peak memory |", "|--:|---|--:|--:|--:|"]
@@ -346,12 +371,12 @@ def markdown(report: dict[str, Any]) -> str:
         cells = (f"`{node['name']}` | {node['seconds']:.1f} | {node['peak_gb']:.1f} GB" for node in pair)
         lines.append(f"| {' | '.join(cells)} |")
     of = report["machine"]
-    runs = "one round" if report["rounds"] == 1 else f"medians of {report['rounds']} rounds"
     lines += [
         "",
         f"Made by `scripts/benchmark.py` on {of['cores']} cores, {of['architecture']}, "
-        f"DuckDB {of['duckdb']}; {runs}; as many uploaded rows as users. Named are the dearest models, "
-        "hooks and tests; two run at a time, and the memory is the most that the process held meanwhile.",
+        f"DuckDB {of['duckdb']}; medians of the rounds, in brackets the lowest and the highest; as many "
+        "uploaded rows as users. Named are the dearest models, hooks and tests; two run at a time, and the "
+        "memory is the most that the process held meanwhile.",
     ]
     if report["slope"] is not None:
         lines.append(f"Slope of log time against log size, ours: {report['slope']:.2f}.")
@@ -386,12 +411,12 @@ def plot(report: dict[str, Any], file: Path) -> None:
 
 
 def is_installed(name: str) -> bool:
-    """Whether a peer's packages are here; of PostgreSQL the server as well."""
+    """Whether a peer's module is here, and Debian's packages are or can be installed."""
     try:
         found = importlib.util.find_spec(PEERS[name].module) is not None
     except ModuleNotFoundError:  # of the package around it
         return False
-    return found and (name != "postgres" or any(Path("/usr/lib/postgresql").glob("*/bin/initdb")))
+    return found and (debian.can_install() or not debian.missing(PEERS[name].packages))
 
 
 def chosen_peers(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> list[str]:
@@ -424,11 +449,11 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     help="A peer to measure; give it once per peer.  [default: those installed]",
 )
 @click.option(
-    "--postgres-users",
+    "--engine-users",
     type=int,
     default=1_000_000,
     show_default=True,
-    help="The largest size at which PostgreSQL is measured.",
+    help="The largest size at which our models are measured in PostgreSQL and Spark.",
 )
 @click.option(
     "--folder",
@@ -436,14 +461,19 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     default=ROOT / "build/benchmark",
     help="Where inputs are kept between runs.  [default: build/benchmark]",
 )
-@click.option("--json", "json_file", type=FILE, help="Write the figures.")
+@click.option(
+    "--json",
+    "json_file",
+    type=FILE,
+    help="Write the figures; other sizes that the file holds, by the same versions, stay in the report.",
+)
 @click.option("--table", type=FILE, help="Write the tables in Markdown.")
 @click.option("--plot", "plot_file", type=FILE, help="Write the plot as SVG.")
 def main(
     sizes: tuple[int, ...],
     rounds: int,
     peers: list[str],
-    postgres_users: int,
+    engine_users: int,
     folder: Path,
     json_file: Path | None,
     table: Path | None,
@@ -457,11 +487,12 @@ def main(
         raise click.UsageError("--plot needs Altair, which is not installed here: see `make benchmark`")
     console = Console(stderr=True)
     folder.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
+    rows = measured_before(json_file, sizes)
     for users in sorted(set(sizes)):
-        rows.append(one_size(users, folder, rounds, peers, postgres_users, console))
+        rows.append(one_size(users, folder, rounds, peers, engine_users, console))
+        rows.sort(key=lambda row: row["users"])
         # the sizes that are done are kept, should a larger one fail
-        report = summary(rows, rounds)
+        report = summary(rows)
         if json_file:
             json_file.write_text(json.dumps(report, indent=1) + "\n")
         if table:

@@ -3,9 +3,9 @@
 \b
     python scripts/benchmark_peers.py NAME DATA OUT ANSWER
 
-NAME is one of ungated, polars, splink and postgres; DATA a folder that scripts/generate.py wrote; OUT a
-folder for what it makes, where it leaves members.parquet; ANSWER the file for its seconds of work, which are
-those from opening the inputs to having all members, without imports and the writing of members.parquet.
+NAME is one of ungated, polars, splink, postgres and spark; DATA a folder that scripts/generate.py wrote; OUT
+a folder for what it makes, where it leaves members.parquet; ANSWER the file for its seconds of work, which
+are those from opening the inputs to having all members, without imports and the writing of members.parquet.
 """
 
 import json
@@ -354,11 +354,28 @@ def postgres(data: Path, out: Path) -> float:
     return json.loads((out / "run_results.json").read_text())["elapsed_time"]
 
 
+def spark(data: Path, out: Path) -> float:
+    """Our own models in Spark within one process, from the files: (list_id, advertiser_id, user_id)."""
+    import spark_cluster
+
+    lake = out / "lake"
+    with spark_cluster.spark(lake=lake) as in_process:
+        seconds = spark_cluster.build(in_process, data, lake)
+    # a table that was written once is what its files hold
+    members = duckdb.sql(f"""
+        select list_id, advertiser_id, user_id
+        from read_parquet('{lake}/marts.db/*_audience_members/data/*.parquet', union_by_name = true)
+    """)
+    members.write_parquet(str(out / "members.parquet"))
+    return seconds
+
+
 BODIES: dict[str, Callable[[Path, Path], float]] = {
     "ungated": ungated,
     "polars": polars,
     "splink": splink,
     "postgres": postgres,
+    "spark": spark,
 }
 
 

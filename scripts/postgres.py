@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import debian
 
 DATABASE = "consented_audiences"
 # text sorts by code point, and moments without an offset are UTC: what the run's start asks for
@@ -44,15 +45,9 @@ def programs() -> Path:
     Raises:
         click.ClickException: they are missing and cannot be installed.
     """
-    for attempt in range(2):
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-        if found:
-            return found[-1].parent
-        if attempt or os.geteuid() or not shutil.which("apt-get"):
-            break
-        for arguments in (["update"], ["install", "--yes", "postgresql"]):
-            subprocess.run(["apt-get", "--quiet", *arguments], check=True, stdout=subprocess.DEVNULL)
-    raise click.ClickException("no PostgreSQL server here: install Debian's package postgresql")
+    debian.install("PostgreSQL server", debian.POSTGRES)
+    found = debian.files(debian.POSTGRES["postgresql"])
+    return max(found, key=lambda path: int(path.parts[-3])).parent
 
 
 def free_port() -> int:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import debian
 import duckdb
 from benchmark import MODELS, inputs_of
 from generate import AS_OF
@@ -37,8 +38,6 @@ from postgres import free_port
 from rich.console import Console
 
 ROOT = Path(__file__).parents[1]
-# what of Debian's packages is needed, and the file that tells whether it is there
-DEBIAN = {"openjdk-17-jre-headless": "/usr/bin/java", "libicu4j-java": "/usr/share/java/icu4j.jar"}
 ICEBERG = "iceberg-spark-runtime-3.5_2.12-*.jar"
 WORKER_MEMORY = "1g"
 START_SECONDS = 120
@@ -58,14 +57,9 @@ def install() -> None:
     """Install Debian's packages that are missing.
 
     Raises:
-        click.ClickException: they are missing and cannot be installed.
+        click.ClickException: they are missing and cannot be installed, or Spark itself is.
     """
-    missing = [package for package, file in DEBIAN.items() if not Path(file).exists()]
-    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        for arguments in (["update"], ["install", "--yes", *missing]):
-            subprocess.run(["apt-get", "--quiet", *arguments], check=True, stdout=subprocess.DEVNULL)
-    elif missing:
-        raise click.ClickException(f"no Spark here: install Debian's packages {' and '.join(missing)}")
+    debian.install("Spark", debian.SPARK)
     if not importlib.util.find_spec("pyspark"):
         raise click.ClickException("no Spark here: install scripts/requirements/spark.txt (make spark)")
 
@@ -73,7 +67,7 @@ def install() -> None:
 def jars() -> list[Path]:
     """Iceberg, from its package, and ICU, with which Spark composes characters."""
     folder = Path(str(importlib.resources.files("snowpark_connect_deps_iceberg"))) / "jars"
-    return [*folder.glob(ICEBERG), Path(DEBIAN["libicu4j-java"])]
+    return [*folder.glob(ICEBERG), *debian.files(debian.SPARK["libicu4j-java"])]
 
 
 @contextmanager
@@ -187,21 +181,26 @@ def finish(process: subprocess.Popen) -> list[str]:
     return lines
 
 
-def build(workers: int, data: Path, folder: Path) -> tuple[float, str]:
-    """Build the models, neither published nor derived a second time: the seconds, and digests of the marts.
+def build(cluster: Cluster, data: Path, folder: Path) -> float:
+    """Build the models, neither published nor derived a second time: the seconds.
 
     Args:
-        workers: processes of the cluster, with one core each.
+        cluster: what builds them.
         data: folder of inputs as Parquet.
-        folder: where the tables go; made anew.
+        folder: a new one, the lake of the cluster.
+
+    Raises:
+        click.ClickException: dbt failed; the end of its output is in the error.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    with spark(workers, folder) as cluster:
-        finish(start_dbt(cluster, folder, data, *MODELS))
-    seconds = json.loads((folder / "target" / "run_results.json").read_text())["elapsed_time"]
+    finish(start_dbt(cluster, folder, data, *MODELS))
+    return json.loads((folder / "target" / "run_results.json").read_text())["elapsed_time"]
+
+
+def mart_digests(data: Path, folder: Path) -> str:
+    """Digests of the marts in a lake, as the macro of this name prints them."""
     with spark(lake=folder) as alone:
-        digests = finish(start_dbt(alone, folder, data, "--quiet", "run-operation", "mart_digests"))
-    return seconds, next(line for line in digests if line.startswith("{"))
+        lines = finish(start_dbt(alone, folder, data, "--quiet", "run-operation", "mart_digests"))
+    return next(line for line in lines if line.startswith("{"))
 
 
 def forecast(small: Json, large: Json, contacts: int, workers: int) -> Json:
@@ -244,9 +243,11 @@ def measure(users: tuple[int, int], data: Path) -> None:
     small, large = sizes
     digests = set()
     for size, workers in ((small, 1), (large, 1), (large, 2)):
-        size["seconds"][workers], digest = build(workers, size["inputs"], data / "lake")
+        shutil.rmtree(data / "lake", ignore_errors=True)
+        with spark(workers, data / "lake") as cluster:
+            size["seconds"][workers] = build(cluster, size["inputs"], data / "lake")
         console.print(f"{size['contacts']:,} contacts, {workers} workers: {size['seconds'][workers]:.0f} s")
-        digests.add(digest)
+        digests.add(mart_digests(size["inputs"], data / "lake"))
     if len(digests) > len(sizes):
         raise click.ClickException("the same inputs gave different marts")
     forecasts = [forecast(small, large, 1_000_000_000, workers) for workers in (10, 100)]

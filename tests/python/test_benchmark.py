@@ -22,7 +22,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     table = folder / "table.md"
     peers = [argument for name in INSTALLED for argument in ("--peers", name)]
     plot = ["--plot", str(folder / "plot.svg")] if importlib.util.find_spec("altair") else []
-    sizes = ["--users", str(USERS), "--rounds", "1", "--postgres-users", "0"]
+    sizes = ["--users", str(USERS), "--rounds", "1", "--engine-users", "0"]
     files = ["--folder", str(folder), "--json", str(folder / "figures.json"), "--table", str(table)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "BUILD", ["seed", "--select", "path:seeds/policy"])
@@ -42,7 +42,7 @@ def test_figures_are_those_of_the_largest_size(report: dict[str, Any]) -> None:
     assert report["guards_seconds"] == row["guards_seconds"]
     assert report["ratio"] == report["ours_seconds"] / report["ungated_seconds"]
     assert report["slope"] is None
-    assert (report["rounds"], report["machine"]["duckdb"]) == (1, duckdb.__version__)
+    assert (row["rounds"], report["machine"]["duckdb"]) == (1, duckdb.__version__)
     assert f"| {USERS:,} | {report['ungated_seconds']:.1f} s |" in report["table"]
 
 
@@ -88,3 +88,14 @@ def test_slope_is_that_of_the_logarithms() -> None:
     """Ten times the size in ten times the time is 1; in a hundred times 2."""
     assert benchmark.slope([10, 100, 1000], [1.0, 10.0, 100.0]) == pytest.approx(1)
     assert benchmark.slope([10, 100], [1.0, 100.0]) == pytest.approx(2)
+
+
+def test_sizes_measured_before_stay(report: dict[str, Any], tmp_path: Path) -> None:
+    """A report keeps its other sizes, unless they are of other versions or another machine."""
+    file = tmp_path / "figures.json"
+    assert benchmark.measured_before(file, (1000,)) == []
+    file.write_text(json.dumps(report))
+    assert benchmark.measured_before(file, (1000,)) == report["sizes"]
+    assert benchmark.measured_before(file, (1000, USERS)) == []
+    file.write_text(json.dumps({**report, "machine": {**report["machine"], "duckdb": "2.0.0"}}))
+    assert benchmark.measured_before(file, (1000,)) == []
