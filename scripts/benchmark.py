@@ -343,7 +343,7 @@ def markdown(report: dict[str, Any]) -> str:
         return f"{row[name]:.1f} s ({row[f'{name}_lowest']:.1f} to {row[f'{name}_highest']:.1f})"
 
     lines = [
-        "| users | ungated | ours | ratio | guards | dbt's start | peak memory, ours | ungated | rounds |",
+        "| users | ungated join | ours | ratio | guards | dbt's start | memory, ours | ungated | rounds |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in report["sizes"]:
