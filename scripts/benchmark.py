@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -275,6 +275,7 @@ def figures(users: int, taken: dict[str, list[Measured]]) -> dict[str, Any]:
     row = {
         "users": users,
         "rounds": len(taken["run"]),
+        "measured_on": date.today().isoformat(),
         **spread(each("ungated"), "ungated_seconds"),
         **spread(each("run"), "ours_seconds"),
         **spread(guards, "guards_seconds"),
@@ -300,7 +301,10 @@ def figures(users: int, taken: dict[str, list[Measured]]) -> dict[str, Any]:
 
 
 def measured_before(file: Path | None, sizes: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The other sizes that a report holds, by the same versions on as large a machine; else none."""
+    """The other sizes that a report holds, by the same versions on as large a machine; else none.
+
+    Whether the models are still those is not known: their day stands in the table.
+    """
     if not file or not file.exists():
         return []
     report = json.loads(file.read_text())
@@ -343,14 +347,16 @@ def markdown(report: dict[str, Any]) -> str:
         return f"{row[name]:.1f} s ({row[f'{name}_lowest']:.1f} to {row[f'{name}_highest']:.1f})"
 
     lines = [
-        "| users | ungated join | ours | ratio | guards | dbt's start | memory, ours | ungated | rounds |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| users | ungated join | ours | ratio | guards | dbt's start "
+        "| memory, ours | ungated | rounds | day |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for row in report["sizes"]:
         lines.append(
             f"| {row['users']:,} | {shown(row, 'ungated_seconds')} | {shown(row, 'ours_seconds')} "
             f"| {row['ratio']:.1f} | {shown(row, 'guards_seconds')} | {row['dbt_start_seconds']:.1f} s "
-            f"| {row['peak_gb']:.1f} GB | {row['ungated_peak_gb']:.1f} GB | {row['rounds']} |"
+            f"| {row['peak_gb']:.1f} GB | {row['ungated_peak_gb']:.1f} GB | {row['rounds']} "
+            f"| {row['measured_on']} |"
         )
     if report["peers"]:
         lines += ["", "| users | peer | seconds | ours / peer | peak memory |", "|--:|---|--:|--:|--:|"]
@@ -465,7 +471,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "--json",
     "json_file",
     type=FILE,
-    help="Write the figures; other sizes that the file holds, by the same versions, stay in the report.",
+    help="Write the figures; other sizes that the file holds, by the same versions, stay, with their day.",
 )
 @click.option("--table", type=FILE, help="Write the tables in Markdown.")
 @click.option("--plot", "plot_file", type=FILE, help="Write the plot as SVG.")
@@ -486,6 +492,9 @@ def main(
     if plot_file and not importlib.util.find_spec("altair"):
         raise click.UsageError("--plot needs Altair, which is not installed here: see `make benchmark`")
     console = Console(stderr=True)
+    for name in PEERS:
+        if name not in peers:
+            console.print(f"{PEERS[name].title}: not measured, as it is not asked for or not installed")
     folder.mkdir(parents=True, exist_ok=True)
     rows = measured_before(json_file, sizes)
     for users in sorted(set(sizes)):

@@ -10,6 +10,7 @@ import click
 import duckdb
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 USERS = 2000
 INSTALLED = [name for name in ("polars", "splink") if benchmark.is_installed(name)]
@@ -88,6 +89,31 @@ def test_slope_is_that_of_the_logarithms() -> None:
     """Ten times the size in ten times the time is 1; in a hundred times 2."""
     assert benchmark.slope([10, 100, 1000], [1.0, 10.0, 100.0]) == pytest.approx(1)
     assert benchmark.slope([10, 100], [1.0, 100.0]) == pytest.approx(2)
+
+
+def test_engines_run_in_the_first_round_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Our models in another engine take minutes: they are measured once, and up to a size."""
+    ran = []
+
+    def measured(name: str) -> benchmark.Measured:
+        ran.append(name)
+        return benchmark.Measured(1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(benchmark, "inputs_of", lambda users, folder: folder)
+    monkeypatch.setattr(benchmark, "measure_peer", lambda name, *_: measured(name))
+    monkeypatch.setattr(benchmark, "measure_dbt", lambda arguments, *_: measured(arguments[0]))
+    for unused in ("keep_members", "check_same_members"):
+        monkeypatch.setattr(benchmark, unused, lambda *_: None)
+    peers, quiet = ["polars", "postgres", "spark"], Console(quiet=True)
+    row = benchmark.one_size(1000, tmp_path, 2, peers, 1000, quiet)
+    every_round = ["ungated", "build", "run", "polars"]
+    assert ran == [*every_round, "postgres", "spark", *every_round]
+    assert {name: peer["rounds"] for name, peer in row["peers"].items()} == {
+        "polars": 2,
+        "postgres": 1,
+        "spark": 1,
+    }
+    assert benchmark.one_size(1001, tmp_path, 1, peers, 1000, quiet)["peers"].keys() == {"polars"}
 
 
 def test_sizes_measured_before_stay(report: dict[str, Any], tmp_path: Path) -> None:
